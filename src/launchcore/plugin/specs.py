@@ -1,0 +1,138 @@
+"""Descriptors: what a plugin offers, under which name, and what the core may assume about it.
+
+Frozen data. ``create`` is called when the thing is used for the first time, and is the place to
+import an SDK. Capabilities are fields, read by the pipeline and by the conformance suites alike; no
+code asks for the class of another component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+
+from launchcore.plugin.claims import QueueClient
+from launchcore.plugin.contributions import Kind
+from launchcore.plugin.protocols import Builder, Environment, Registry, Runner, Source
+from launchcore.plugin.settings import NoSettings
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """Where a component works: the agent's own directories and name.
+
+    ``state`` survives restarts of the agent, ``cache`` may be deleted at any time. ``owner`` is the
+    value of the owner label on everything that this agent makes.
+    """
+
+    state: Path
+    cache: Path
+    owner: str
+    host: str
+
+
+@attrs.frozen(kw_only=True)
+class SourceSpec:
+    """A source."""
+
+    name: str
+    """What a run says: ``source: {type: git}``."""
+    summary: str
+    """One line for ``launch plugins list``."""
+    create: Callable[[Any, Site], Source]
+    """Called with an instance of ``settings``."""
+    settings: type = NoSettings
+    fields: type = NoSettings
+    """A frozen attrs class of what a run may say about it; the core checks a run's source with it."""
+    fetches: bool = True
+    """False: there is nothing to fetch, and ``fields`` has an ``image``."""
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class BuilderSpec:
+    """A builder."""
+
+    name: str
+    summary: str
+    create: Callable[[Any, Site], Builder]
+    settings: type = NoSettings
+    applies: frozenset[Kind] = frozenset()
+    """The kinds of contribution that it honours; any other is an error naming both."""
+    pushes: bool = False
+    """``build`` has already pushed; the push stage only looks up the digest."""
+    builds: bool = True
+    """False: it cannot build anything (``none``); a run that needs an image and has none is refused."""
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RegistrySpec:
+    """A registry."""
+
+    name: str
+    summary: str
+    create: Callable[[Any, Site], Registry]
+    settings: type = NoSettings
+    repository: Callable[[Any], str | None] = lambda _settings: None
+    """The repository that images go to, from an instance of ``settings``; pure."""
+    requires_environment: str | None = None
+    """The name of the environment without which it cannot work."""
+    remote: bool = True
+    """False: images stay on the machine that built them."""
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class EnvironmentSpec:
+    """An environment."""
+
+    name: str
+    summary: str
+    create: Callable[[Any, Site], Environment]
+    settings: type = NoSettings
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RunnerSpec:
+    """A runner."""
+
+    name: str
+    """What a queue's ``type`` says."""
+    summary: str
+    create: Callable[[Any, Site], Runner]
+    """Called with an instance of ``settings``: the agent's, not the queue's."""
+    settings: type = NoSettings
+    """The agent's settings for this runner: ``plugins.<name>``."""
+    config: type = NoSettings
+    """A frozen attrs class for a queue's target configuration."""
+    needs_image: bool = True
+    """False: it executes the source tree itself."""
+    applies: frozenset[Kind] = frozenset({Kind.ENV, Kind.LABEL})
+    watches: bool = False
+    """It pushes status changes; otherwise the core polls it."""
+    host_bound: bool = False
+    """Only an agent on the same machine can adopt what it started."""
+    requires_environment: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class QueueSpec:
+    """A kind of queue service, chosen by the scheme of ``base_url``."""
+
+    name: str
+    summary: str
+    schemes: tuple[str, ...]
+    connect: Callable[[str, Any], QueueClient]
+    """Called with the URL and an instance of ``settings``."""
+    settings: type = NoSettings
+    local: bool = False
+    """Whoever submits has this machine's account."""
+    aliases: tuple[str, ...] = ()
+
+
+Spec: TypeAlias = SourceSpec | BuilderSpec | RegistrySpec | EnvironmentSpec | RunnerSpec | QueueSpec
