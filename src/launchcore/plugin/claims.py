@@ -176,6 +176,9 @@ class QueueClient(Protocol):
     Every method may be repeated after an unclear outcome: writes are fenced or idempotent.
     """
 
+    def identity(self) -> str:
+        """A lasting id of this queue service, the same for all its agents: the owner label's value."""
+
     def register(self, agent: AgentInfo, *, lease_seconds: float, previous_is_dead: bool = False) -> None:
         """Say that this agent is alive. ``previous_is_dead``: the caller has proof that no older
         session of this name lives (it holds the name's lock on this host).
@@ -185,7 +188,7 @@ class QueueClient(Protocol):
         """
 
     def unregister(self, agent: AgentInfo) -> None:
-        """Say goodbye. Leases that it still holds stay until they expire, so others can adopt."""
+        """Say goodbye. The leases that it still holds expire now, so that others can adopt at once."""
 
     def claim(
         self, agent: AgentInfo, queues: Sequence[str], *, limit: int, lease_seconds: float, wait: float
@@ -216,6 +219,9 @@ class QueueClient(Protocol):
 
     def release(self, lease: Lease, detail: str) -> None:
         """Give an attempt that started nothing back to its queue, without counting it as lost."""
+
+    def ended(self, attempt_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these attempts that have ended. Unknown ones are left out: they may be another's."""
 
     def open_archive(self, digest: str) -> IO[bytes]:
         """Open an uploaded archive.

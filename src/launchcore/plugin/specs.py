@@ -114,6 +114,8 @@ class RunnerSpec:
     applies: frozenset[Kind] = frozenset({Kind.ENV, Kind.LABEL})
     watches: bool = False
     """It pushes status changes; otherwise the core polls it."""
+    immediate: bool = False
+    """``start`` returns only when the object runs, so that starting and running are one write."""
     host_bound: bool = False
     """Only an agent on the same machine can adopt what it started."""
     requires_environment: str | None = None
