@@ -13,14 +13,23 @@ import attrs
 from launchcore.plugin import (
     Failure,
     Json,
+    LaunchError,
     Priority,
     QueueConfig,
+    Reason,
     RunHandle,
     RunSpec,
     RunState,
     SourceRef,
     TimelineEvent,
 )
+
+
+class NotFound(LaunchError):
+    """There is no such queue, job, run or attempt. The hint has the nearest right names."""
+
+    def __init__(self, detail: str, *, hint: str | None = None) -> None:
+        super().__init__(detail, reason=Reason.CONFIG_ERROR, hint=hint)
 
 
 @attrs.frozen(kw_only=True)
