@@ -1,0 +1,59 @@
+# launchcore. `make demo` shows it at work, `make test` tests it, `make help` lists the rest.
+# All that the machine needs: Python >= 3.11, make, git. Everything else goes into .venv.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+
+PYTEST_ARGS ?=
+DEMO_ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check lint docs transcript lock bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(READY) ## make .venv from requirements.lock (runs by itself when it has to)
+
+$(READY): requirements.lock pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV)
+	@touch $(READY)
+
+demo: setup ## a queue, an agent and a small training job, watched from start to end
+	@$(BIN)/launch demo $(DEMO_ARGS)
+
+test: setup ## every test that needs no live engine, cluster or cloud
+	$(BIN)/pytest -m "not live" $(PYTEST_ARGS)
+
+test-fast: setup ## the tests that take milliseconds
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup lint ## style, types, import rules, the lock, and docs that run
+	$(BIN)/pytest tests/docs $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy scripts
+	$(BIN)/lint-imports --no-timer
+	$(BIN)/python scripts/check_lock.py
+
+docs: setup ## write the generated parts of the docs again
+	$(BIN)/python -m scripts.reference
+
+transcript: setup ## run the demo and put its output into README.md
+	$(BIN)/python -m scripts.transcript
+
+lock: setup ## resolve requirements.lock again (the newest versions with LOCK_ARGS=--upgrade)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --all-extras --group dev --custom-compile-command "make lock" $(LOCK_ARGS) \
+	  pyproject.toml --output-file requirements.lock
+
+bench: setup ## measure; JSON to bench.json, a table for people
+	$(BIN)/python -m benchmarks.bench --output bench.json --table $(BENCH_ARGS)
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) build dist bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
