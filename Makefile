@@ -37,8 +37,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy scripts
-	$(BIN)/lint-imports --no-timer
-	$(BIN)/python scripts/check_lock.py
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m scripts.check_lock
 
 docs: setup ## write the generated parts of the docs again
 	$(BIN)/python -m scripts.reference
