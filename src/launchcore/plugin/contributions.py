@@ -96,6 +96,7 @@ class Volume:
 
 
 Contribution: TypeAlias = EnvVar | SecretFile | Login | CredentialHelper | Label | Volume
+"""Whatever a plugin may add to somebody else's build or run."""
 
 
 @attrs.frozen(kw_only=True)

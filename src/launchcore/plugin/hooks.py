@@ -34,7 +34,10 @@ PROJECT: Final = "launchcore"
 """pluggy's project name and the entry-point group: part of the contract, for ever."""
 
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
+"""Marks a specification, here only."""
+
 hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of a hook."""
 
 
 @hookspec

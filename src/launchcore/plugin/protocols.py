@@ -105,6 +105,7 @@ class Environment(Protocol):
 
 
 OnChange = Callable[[RunHandle, RunStatus], None]
+"""What :meth:`Runner.watch` calls with each change."""
 
 
 class Runner(Protocol):

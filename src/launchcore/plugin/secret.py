@@ -6,6 +6,7 @@ import hmac
 from typing import Any, NoReturn
 
 REDACTED = "<secret>"
+"""What stands in a log or a message in place of a secret."""
 
 
 class Secret:

@@ -112,6 +112,7 @@ class RunnerSpec:
     needs_image: bool = True
     """False: it executes the source tree itself."""
     applies: frozenset[Kind] = frozenset({Kind.ENV, Kind.LABEL})
+    """The kinds of contribution that it honours; any other is an error naming both."""
     watches: bool = False
     """It pushes status changes; otherwise the core polls it."""
     immediate: bool = False
@@ -138,3 +139,4 @@ class QueueSpec:
 
 
 Spec: TypeAlias = SourceSpec | BuilderSpec | RegistrySpec | EnvironmentSpec | RunnerSpec | QueueSpec
+"""Any descriptor."""
