@@ -1,0 +1,108 @@
+"""A command group that imports a command's module when that command is used, and not before."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command: where it is, and what ``launch --help`` says about it."""
+
+    name: str
+    target: str
+    """``module:attribute``: a function, or a :class:`typer.Typer` with commands of its own."""
+    summary: str
+    section: str
+    group: bool = False
+
+    def load(self) -> Any:
+        module, _, attribute = self.target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        return command_of(found if self.group else alone(self.name, found))
+
+
+def alone(name: str, function: Callable[..., Any]) -> typer.Typer:
+    """An app with one command."""
+    app = new_app()
+    app.command(name, context_settings=CONTEXT)(function)
+    return app
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """A :class:`typer.Typer` with our settings: plain help, and errors that reach our own handler."""
+    options.setdefault("cls", HelpfulGroup)
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=CONTEXT,
+        **options,
+    )
+
+
+def command_of(app: typer.Typer) -> Any:
+    """The command object behind an app."""
+    return typer.main.get_command(app)
+
+
+class HelpfulGroup(TyperGroup):
+    """A group that shows its help when it is asked for nothing."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class LazyGroup(HelpfulGroup):
+    """The root: commands come from a table of :class:`Entry`."""
+
+    entries: Sequence[Entry] = ()
+
+    def _entry(self, name: str) -> Entry | None:
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [entry.name for entry in self.entries]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = self._entry(cmd_name)
+        if entry is None:
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = entry.load()
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if self._entry(args[0]) is None and not args[0].startswith("-"):
+            raise UnknownCommand(args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(len(entry.name) for entry in self.entries)
+        for section in dict.fromkeys(entry.section for entry in self.entries):
+            rows = [(e.name.ljust(width), e.summary) for e in self.entries if e.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from launchcore.cli.exits import MEANINGS
+
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS])
+
+
+class UnknownCommand(Exception):
+    """``launch`` was asked for a command that it does not have."""
+
+    def __init__(self, name: str, names: Sequence[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.names = names

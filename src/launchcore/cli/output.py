@@ -1,0 +1,116 @@
+"""Where output goes. Results go to stdout, talk about them to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from launchcore.cli.terminal import LogFilter, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_PIPE_WIDTH = 4000  # nobody reads a pipe by its width: nothing is cut or wrapped
+
+
+def say(text: str = "") -> None:
+    """One line of talk, on stderr. Control characters in it are made visible."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def emit(text: str) -> None:
+    """One line of result, on stdout."""
+    print(visible(text), flush=True)
+
+
+def emit_json(value: Any) -> None:
+    """A value of ours as JSON: frozen classes as objects, enumerations as their values."""
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(plain(value)), indent=2)
+    print(text.decode(), flush=True)
+
+
+def plain(value: Any) -> Any:
+    """A value of ours as what JSON can hold."""
+    import msgspec
+
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=str)
+
+
+def render(renderable: RenderableType, *, width: int, colour: bool) -> str:
+    """What ``renderable`` looks like on a terminal that wide; no line ends in blanks."""
+    import io
+
+    from rich.console import Console
+
+    screen = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
+        no_color=None if colour else True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+    with screen.capture() as captured:
+        screen.print(renderable)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to stdout: fitted to a terminal, plain and unwrapped into a pipe."""
+    import shutil
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size((80, 24)).columns if terminal else _PIPE_WIDTH
+    print(render(renderable, width=width, colour=terminal), flush=True)
+
+
+class LogWriter:
+    """Writes log bytes to stdout: safe text on a terminal, the bytes as they are into a pipe."""
+
+    def __init__(self, *, raw: bool | None = None) -> None:
+        self._raw = not sys.stdout.isatty() if raw is None else raw
+        self._filter = LogFilter()
+        self.at_line_start = True
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        self.at_line_start = data.endswith(b"\n")
+        if self._raw and hasattr(sys.stdout, "buffer"):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            self._text(self._filter.feed(data))
+
+    def line_start(self) -> None:
+        """Make sure that what comes next on a shared terminal begins a line."""
+        if not self._raw and not self.at_line_start:
+            self._text(self._filter.flush() + "\n")
+            self.at_line_start = True
+
+    def close(self) -> None:
+        if not self._raw:
+            self._text(self._filter.flush())
+
+    def _text(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+def me() -> str:
+    """Who submits: ``user@host``."""
+    import getpass
+    import socket
+
+    user = str(os.getuid())
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,32 @@
+"""The queue service that a command talks to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launchcore.config.load import LoadedConfig
+    from launchcore.queues.base import Service
+
+
+def loaded_config(base_url: str | None) -> LoadedConfig:
+    """The configuration of whoever calls; ``base_url`` is the flag, if it was given."""
+    from launchcore.config.load import load_config
+
+    flags: dict[str, object] = {} if base_url is None else {"base_url": base_url}
+    return load_config(path=None, environ=os.environ, flags=flags)
+
+
+@contextlib.contextmanager
+def service(base_url: str | None) -> Iterator[Service]:
+    """The queue service at ``base_url``, or at the configured place."""
+    from launchcore.queues.connect import open_service
+
+    found = open_service(loaded_config(base_url).config.base_url)
+    try:
+        yield found
+    finally:
+        found.close()
