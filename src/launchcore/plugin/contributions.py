@@ -115,7 +115,7 @@ class Given:
 
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret value in here: what must be masked in this run's log."""
-        found = [item.value for item in self.env if isinstance(item.value, Secret)]
-        found += [item.content for item in self.files]
-        found += [item.password for item in self.logins if isinstance(item, Login)]
+        found = [variable.value for variable in self.env if isinstance(variable.value, Secret)]
+        found += [file.content for file in self.files]
+        found += [login.password for login in self.logins if isinstance(login, Login)]
         return tuple(found)
