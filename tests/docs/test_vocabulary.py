@@ -1,0 +1,120 @@
+"""One word per concept, and a core that has heard of no cloud."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import ROOT
+
+SOURCE = ROOT / "src" / "launchcore"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+NOT_OURS = {"task", "backend", "project", "resource", "item"}
+"""Each of these means something else in every system of this field; we have our own words."""
+
+ALLOWED_NAMES = {
+    ("plugin/hooks.py", "PROJECT"): "pluggy's own word",
+    ("plugin/__init__.py", "PROJECT"): "pluggy's own word",
+}
+"""(module, identifier) → why it may be there."""
+
+CLOUD_WORDS = {
+    *("aws", "amazon", "sagemaker", "ecr", "eks", "s3", "boto3", "botocore"),
+    *("gcp", "gke", "gcs", "google", "azure", "aks", "acr"),
+    *("docker", "dockerd", "podman", "kubernetes", "kubectl", "k8s", "kaniko", "slurm"),
+}
+
+ALLOWED_CLOUD_WORDS: dict[str, str] = {}
+"""Module → why it may name them in code. Docstrings and comments may: they explain."""
+
+
+def words(identifier: str) -> set[str]:
+    """``maxTaskItems`` and ``max_task_items`` → {max, task, item}: singular, lower case."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", identifier)
+    return {part.lower().removesuffix("s") for part in parts}
+
+
+def identifiers(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every name that a module defines: not those that it only uses."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr, node.lineno
+
+
+def strings(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every string of a module that is not a docstring."""
+    explaining = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explaining:
+            yield node.value, node.lineno
+
+
+@pytest.mark.parametrize(
+    ("identifier", "found"),
+    [
+        ("max_tasks", {"max", "task"}),
+        ("BackendItem", {"backend", "item"}),
+        ("HTTPResource", {"http", "resource"}),
+        ("multitasking", {"multitasking"}),
+    ],
+)
+def test_words_of_an_identifier(identifier: str, found: set[str]) -> None:
+    assert words(identifier) == found
+
+
+def test_other_systems_words_are_not_used_for_our_concepts() -> None:
+    """A job, a queue, a run, a runner … have one name each."""
+    bad = []
+    for module in MODULES:
+        where = str(module.relative_to(SOURCE))
+        bad += [f"{where}: the module's own name" for part in words(module.stem) & NOT_OURS if part]
+        for name, line in identifiers(ast.parse(module.read_text())):
+            if words(name) & NOT_OURS and (where, name) not in ALLOWED_NAMES:
+                bad.append(f"{where}:{line}: {name}")
+
+    assert bad == []
+
+
+def cloud_words(module: Path) -> Iterator[str]:
+    """Where a module names a cloud or an SDK in code."""
+    tree = ast.parse(module.read_text())
+    for name, line in identifiers(tree):
+        parts = {part.lower() for part in re.split(r"_|(?<=[a-z0-9])(?=[A-Z])", name)}
+        yield from (f"{module.relative_to(SOURCE)}:{line}: {name}" for _ in parts & CLOUD_WORDS)
+    for text, line in strings(tree):
+        for word in set(re.findall(r"[a-z0-9]+", text.lower())) & CLOUD_WORDS:
+            yield f"{module.relative_to(SOURCE)}:{line}: {word!r} in a string"
+
+
+def test_core_names_no_cloud_and_no_sdk() -> None:
+    """Outside the table of install hints, which says which extra offers what."""
+    bad = [
+        line
+        for module in MODULES
+        if str(module.relative_to(SOURCE)) not in ALLOWED_CLOUD_WORDS
+        for line in cloud_words(module)
+    ]
+
+    assert bad == []
+
+
+def test_allow_lists_hold_nothing_that_is_gone() -> None:
+    """An exception that is no longer needed goes."""
+    defined = {
+        (str(module.relative_to(SOURCE)), name)
+        for module in MODULES
+        for name, _ in identifiers(ast.parse(module.read_text()))
+    }
+    gone = [key for key in ALLOWED_NAMES if key not in defined and not key[0].endswith("__init__.py")]
+    gone += [(name, "") for name in ALLOWED_CLOUD_WORDS if not list(cloud_words(SOURCE / name))]
+
+    assert gone == []
