@@ -108,6 +108,8 @@ class LaunchError(Exception):
         self.fault = fault if fault is not None else default_fault(reason)
         self.hint = hint
         self.retryable = retryable
+        self.plugin: str | None = None
+        """``"distribution version"`` at whose door it happened; the core fills it in, not the plugin."""
 
 
 class Cancelled(LaunchError):
