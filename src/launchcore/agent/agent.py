@@ -1,0 +1,319 @@
+"""The agent: takes runs from queues and leads each one through its journey. Knows no backend."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from launchcore.agent.attempt import Attempt
+from launchcore.agent.closer import Closer
+from launchcore.agent.failpoints import Failpoints
+from launchcore.agent.intake import Intake, StopListener
+from launchcore.agent.leases import LeaseKeeper
+from launchcore.agent.monitor import Monitor
+from launchcore.agent.recovery import recover
+from launchcore.agent.roster import Roster
+from launchcore.agent.sweeper import Sweeper
+from launchcore.agent.view import AgentView, Row, Snapshot
+from launchcore.config.secrets import SecretStore
+from launchcore.config.values import AgentConfig
+from launchcore.plugin import (
+    AgentInfo,
+    Claim,
+    LeaseLost,
+    Outcome,
+    QueueClient,
+    QueueUnavailable,
+    Reason,
+    Stage,
+    Stop,
+    Verdict,
+)
+from launchcore.stages.journey import travel
+from launchcore.stages.work import Released, StageFailed, describe
+from launchcore.stages.workshop import Workshop
+
+log = logging.getLogger("launchcore.agent")
+
+LAST_WRITES = 5.0
+"""Seconds that a leaving agent waits for ends that are being written."""
+CLOSERS = 8
+"""Threads that end attempts: enough that one slow backend does not hold up the others."""
+
+
+class Agent:
+    """One agent. The threads it has do not depend on how many runs it follows.
+
+    intake (claims) · stops · leases · sweeper · up to ``stage_workers`` stage workers · closers ·
+    one monitor for each runner in use.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: AgentInfo,
+        config: AgentConfig,
+        client: QueueClient,
+        shop: Workshop,
+        secrets: SecretStore,
+        failpoints: Failpoints,
+        view: AgentView,
+        local: bool,
+    ) -> None:
+        self.info = info
+        self._config = config
+        self._client = client
+        self._shop = shop
+        self._secrets = secrets
+        self._failpoints = failpoints
+        self._view = view
+        self._local = local
+        self._attempts_dir = Path(config.state_dir) / "attempts"
+        self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
+        self._stagers = ThreadPoolExecutor(config.stage_workers, thread_name_prefix="stage")
+        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="closer")
+        self._closer = Closer(shop.host, self.roster, self._ended)
+        self._monitors: dict[str, Monitor] = {}
+        self._monitors_lock = threading.Lock()
+        self._done: collections.Counter[Verdict] = collections.Counter()
+        self._away_since: float | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Rung when the main thread has something to do."""
+        self.draining = False
+        self.replaced: str | None = None
+        """Why this agent must go: another session has taken its name."""
+        lease = config.lease_seconds
+        self._intake = Intake(
+            client,
+            info,
+            self.roster,
+            failpoints,
+            lease_seconds=lease,
+            take=self._take,
+            unavailable=self._unavailable,
+            replaced=self._replaced,
+        )
+        self._stops = StopListener(
+            client, info, self.roster, stop=self._stop_attempt, unavailable=self._unavailable
+        )
+        self._leases = LeaseKeeper(
+            client,
+            info,
+            self.roster,
+            failpoints,
+            lease_seconds=lease,
+            lost=self._lost,
+            unavailable=self._unavailable,
+        )
+        self._sweeper = Sweeper(client, shop, self.roster, self._attempts_dir)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up what this agent left before its restart, then serve."""
+        self._attempts_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._leases.start()
+        for claim in self._client.reclaim(self.info, lease_seconds=self._config.lease_seconds):
+            self._take(claim)
+        self._stops.start()
+        self._sweeper.start()
+        self._intake.start()
+
+    def drain(self) -> None:
+        """No new claims; what has started nothing goes back to its queue. What runs goes on."""
+        self.draining = True
+        self._intake.stop()
+        for attempt in self.roster.preparing():
+            attempt.mark_released()
+
+    def cancel_all(self, detail: str) -> None:
+        """Stop every run of this agent, with grace."""
+        for attempt in self.roster.all():
+            self._stop_attempt(Stop(attempt_id=attempt.id, reason=Reason.CANCELLED, detail=detail))
+
+    def close(self) -> None:
+        """Leave. What still runs is left to be adopted: by a restart, or by another agent at once."""
+        self._intake.stop()
+        self._stops.close()
+        for monitor in list(self._monitors.values()):
+            monitor.close()
+        self._wait_for_closers(LAST_WRITES)
+        for attempt in self.roster.all():
+            attempt.last_words()
+            attempt.mark_lost()
+        self._stagers.shutdown(wait=False, cancel_futures=True)
+        self._closers.shutdown(wait=False, cancel_futures=True)
+        self._leases.close()
+        self._sweeper.close()
+        with contextlib.suppress(QueueUnavailable):
+            self._client.unregister(self.info)
+        self._client.close()
+
+    def unfinished(self) -> bool:
+        """Something is still being given back, or its end is still being written."""
+        preparing = self.roster.preparing()
+        return bool(preparing) or any(each.closing for each in self.roster.all())
+
+    def _wait_for_closers(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while any(each.closing for each in self.roster.all()) and time.monotonic() < until:
+            time.sleep(0.02)
+
+    # -- one attempt ---------------------------------------------------------------------------
+
+    def _take(self, claim: Claim) -> None:
+        """A claim has come: begin its journey, or take up an adopted one where it is."""
+        scratch = self._attempts_dir / claim.attempt_id
+        ends = time.time() + self._config.lease_seconds - 1.0
+        attempt = Attempt(claim, self._client, self._failpoints, scratch, ends)
+        if not self.roster.add(attempt, preparing=True):
+            return
+        if claim.stop is not None:
+            attempt.request_stop(Stop(attempt_id=attempt.id, reason=claim.stop))
+        what = "adopted" if claim.adopted else "claimed"
+        name = f" ({claim.spec.name})" if claim.spec.name else ""
+        self._view.event(
+            what, f"{attempt.id}{name} from {claim.queue}", attempt=attempt.id, queue=claim.queue
+        )
+        self._stagers.submit(self._lead, attempt)
+        self.on_change()
+
+    def _lead(self, attempt: Attempt) -> None:
+        try:
+            if attempt.claim.adopted:
+                follow = recover(attempt, self._shop, self._secrets, self._closer)
+            else:
+                follow = self._travel(attempt)
+            if follow:
+                self._monitor(attempt).track(attempt)
+        except LeaseLost:
+            self._closer.drop(attempt)
+        except Released:
+            self._release(attempt)
+        except StageFailed as failed:
+            self._closer.fail(attempt, failed)
+        except Exception as error:
+            log.exception("%s: failed unexpectedly", attempt.id)
+            self._closer.fail(attempt, describe(error, Stage.EXECUTE, None))
+        finally:
+            self.roster.prepared(attempt)
+
+    def _travel(self, attempt: Attempt) -> bool:
+        attempt.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._monitors_for(attempt.claim.queue_config.type)
+        allowed = attempt.claim.queue_config.secrets
+        _, attempt.runner = travel(
+            attempt,
+            self._shop,
+            lambda name: self._secrets.resolve(name, allowed=allowed),
+            local=self._local,
+        )
+        return True
+
+    def _release(self, attempt: Attempt) -> None:
+        self._failpoints.hit("release.before")
+        with contextlib.suppress(LeaseLost):
+            attempt.until_answered(lambda: self._client.release(attempt.claim.lease, "its agent drains"))
+        self._view.event("released", f"{attempt.id}: back to {attempt.claim.queue}", attempt=attempt.id)
+        attempt.remove_scratch()
+        self.roster.remove(attempt)
+
+    def _ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        self._done[outcome.verdict] += 1
+        detail = f": {outcome.failure.one_line()}" if outcome.failure else ""
+        self._view.event(
+            outcome.verdict.value, f"{attempt.id}{detail}", attempt=attempt.id, queue=attempt.claim.queue
+        )
+
+    # -- what the other threads tell -------------------------------------------------------------
+
+    def _stop_attempt(self, stop: Stop) -> None:
+        attempt = self.roster.get(stop.attempt_id)
+        if attempt is None or attempt.stop is not None:
+            return
+        self._view.event("stopping", f"{attempt.id}: {stop.detail or stop.reason.value}", attempt=attempt.id)
+        attempt.request_stop(stop)
+        for monitor in list(self._monitors.values()):
+            monitor.nudge()
+
+    def _lost(self, attempt_id: str) -> None:
+        attempt = self.roster.get(attempt_id)
+        if attempt is not None:
+            attempt.mark_lost()
+            for monitor in list(self._monitors.values()):
+                monitor.nudge()
+
+    def _unavailable(self, why: str) -> None:
+        if self._away_since is None:
+            self._view.event("warning", f"the queue is unavailable, runs go on: {why}")
+        self._away_since = time.monotonic()
+
+    def _replaced(self, why: str) -> None:
+        self.replaced = why
+        self.on_change()
+
+    # -- monitors ------------------------------------------------------------------------------
+
+    def _monitors_for(self, runner: str) -> Monitor:
+        """The monitor must watch before the first start, or a short run's end could be missed."""
+        component = self._shop.runner(runner)
+        with self._monitors_lock:
+            monitor = self._monitors.get(component.spec.name)
+            if monitor is None:
+                monitor = Monitor(
+                    component,
+                    self._closer,
+                    self._closers,
+                    self._config.max_log_bytes,
+                    lambda attempt_id: self.roster.get(attempt_id) is not None,
+                )
+                self._monitors[component.spec.name] = monitor
+            return monitor
+
+    def _monitor(self, attempt: Attempt) -> Monitor:
+        return self._monitors_for(attempt.claim.queue_config.type)
+
+    # -- looking in ----------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Write notes that have waited; called about twice a second while there are attempts."""
+        for attempt in self.roster.all():
+            attempt.flush_if_due(now)
+        if self._away_since is not None and self._leases.renewed_at > self._away_since:
+            self._away_since = None
+            self._view.event("info", "the queue is back")
+
+    def snapshot(self) -> Snapshot:
+        now = time.time()
+        rows = tuple(
+            Row(
+                attempt_id=each.id,
+                queue=each.claim.queue,
+                name=each.claim.spec.name or "",
+                state="stopping" if each.stop else each.state.value,
+                seconds=now - each.since,
+            )
+            for each in self.roster.all()
+        )
+        if self._away_since is not None:
+            status = "waiting for the queue, serving"
+        elif self.draining:
+            status = "draining"
+        else:
+            status = "polling" if self.roster.free() else "full, serving"
+        return Snapshot(
+            agent=self.info.name,
+            queues=self.info.queues,
+            base_url=self._config.base_url,
+            status=status,
+            rows=rows,
+            succeeded=self._done[Verdict.SUCCEEDED],
+            failed=self._done[Verdict.FAILED] + self._done[Verdict.LOST],
+            cancelled=self._done[Verdict.CANCELLED],
+        )

@@ -1,0 +1,265 @@
+"""One attempt in this agent's hands: its lease, its pending notes, and whether it is still wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
+
+import attrs
+
+from launchcore.agent.failpoints import Failpoints
+from launchcore.config.masking import Masker
+from launchcore.plugin import (
+    Cancelled,
+    Claim,
+    LeaseLost,
+    LogAppend,
+    LogPosition,
+    QueueClient,
+    QueueUnavailable,
+    RunHandle,
+    Runner,
+    RunnerSpec,
+    RunState,
+    Secret,
+    Stop,
+    TimelineEvent,
+    Update,
+)
+from launchcore.stages.work import Released
+from launchcore.stages.workshop import Component
+
+log = logging.getLogger("launchcore.agent")
+T = TypeVar("T")
+
+FLUSH_AFTER = 0.5
+"""Seconds after which a note is written although no other write has come along."""
+
+
+class Attempt:
+    """Implements :class:`launchcore.stages.work.Work`. Every method may be called from any thread."""
+
+    def __init__(
+        self, claim: Claim, client: QueueClient, failpoints: Failpoints, scratch: Path, lease_ends: float
+    ) -> None:
+        self.claim = claim
+        self.id = claim.attempt_id
+        self.scratch = scratch
+        self.state = claim.state
+        self.since = time.time()
+        self.handle: RunHandle | None = claim.handle
+        self.runner: Component[RunnerSpec, Runner] | None = None
+        self.position: LogPosition = claim.log
+        self.secrets: tuple[Secret, ...] = ()
+        self.stop: Stop | None = None
+        self.cancelled = False
+        """The runner has been asked to stop it, for the reason in ``stop``."""
+        self.closing = False
+        """Its end has been seen; one closer is at work on it."""
+        self._client = client
+        self._failpoints = failpoints
+        self._lease_ends = lease_ends
+        self._events: list[TimelineEvent] = []
+        self._text = bytearray()
+        self._masker = Masker(())
+        self._pending_since: float | None = None
+        self._lost = False
+        self._released = False
+        self._writing = threading.Lock()
+        self._lock = threading.Lock()
+        self._wanted = threading.Condition(self._lock)
+        self._stoppers: list[Callable[[], None]] = []
+
+    # -- what the stages call ------------------------------------------------------------------
+
+    @property
+    def start_before(self) -> float:
+        return self._lease_ends
+
+    def hit(self, failpoint: str) -> None:
+        self._failpoints.hit(failpoint)
+
+    def mask(self, secrets: tuple[Secret, ...]) -> None:
+        with self._lock:
+            self.secrets = (*self.secrets, *secrets)
+            self._masker = Masker(self.secrets)
+
+    def note(self, event: TimelineEvent) -> None:
+        with self._lock:
+            self._events.append(event)
+            self._pend()
+
+    def log(self, text: str) -> None:
+        line = text if text.endswith("\n") else text + "\n"
+        with self._lock:
+            masked = self._masker.feed(line.encode("utf-8", "replace")) + self._masker.flush()
+            self._text += masked
+            self._pend()
+
+    def check(self) -> None:
+        with self._lock:
+            if self._lost:
+                raise LeaseLost(self.id)
+            if self._released:
+                raise Released(self.id)
+            if self.stop is not None:
+                raise Cancelled(self.stop.detail or self.stop.reason.value, reason=self.stop.reason)
+
+    @contextmanager
+    def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
+        with self._lock:
+            wanted = self._is_wanted()
+            if wanted:
+                self._stoppers.append(stop)
+        if not wanted:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock, contextlib.suppress(ValueError):
+                self._stoppers.remove(stop)
+
+    def open_archive(self, digest: str) -> IO[bytes]:
+        return self.until_answered(lambda: self._client.open_archive(digest))
+
+    def write(self, update: Update) -> None:
+        """One fenced write with all that is pending, repeated until the queue answers."""
+        with self._writing:
+            full, events, taken = self._with_pending(update)
+            self.until_answered(lambda: self._fenced(full))
+            self._accepted(full, events, taken)
+
+    # -- what the agent calls ------------------------------------------------------------------
+
+    def write_once(self, update: Update) -> bool:
+        """Like :meth:`write`, but gives up at once: False when the queue is away or a write is going on."""
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            full, events, taken = self._with_pending(update)
+            self._fenced(full)
+            self._accepted(full, events, taken)
+        except QueueUnavailable:
+            return False
+        finally:
+            self._writing.release()
+        return True
+
+    def flush_if_due(self, now: float) -> None:
+        """Write notes that have waited long enough, and show that the attempt is being prepared."""
+        with self._lock:
+            due = self._pending_since is not None and now - self._pending_since >= FLUSH_AFTER
+            early = self.state is RunState.CLAIMED
+        if due:
+            with contextlib.suppress(LeaseLost, Cancelled):
+                self.write_once(Update(state=RunState.PREPARING if early else None))
+
+    def last_words(self) -> None:
+        """Write what is pending before the agent leaves, if the queue takes it."""
+        with contextlib.suppress(LeaseLost, Cancelled):
+            self.write_once(Update())
+
+    def remove_scratch(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def renewed(self, ends: float) -> None:
+        self._lease_ends = ends
+
+    def request_stop(self, stop: Stop) -> None:
+        """The run is to end. The first reason stands."""
+        with self._lock:
+            if self.stop is not None:
+                return
+            self.stop = stop
+        self._tell_stoppers()
+
+    def mark_lost(self) -> None:
+        """The lease is another's: nothing that is done here counts any more."""
+        with self._lock:
+            self._lost = True
+        self._tell_stoppers()
+
+    def mark_released(self) -> None:
+        """The agent drains: work that has started nothing ends."""
+        with self._lock:
+            self._released = True
+        self._tell_stoppers()
+
+    @property
+    def lost(self) -> bool:
+        return self._lost
+
+    def until_answered(self, call: Callable[[], T]) -> T:
+        """Repeat ``call`` while the queue cannot be reached, as long as the attempt is ours."""
+        delay = 0.1
+        while True:
+            try:
+                return call()
+            except QueueUnavailable as error:
+                log.warning("%s: the queue is away, trying again: %s", self.id, error)
+            with self._wanted:
+                if self._lost:
+                    raise LeaseLost(self.id)
+                self._wanted.wait(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, 5.0)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _fenced(self, update: Update) -> None:
+        try:
+            self._client.write(self.claim.lease, update)
+        except LeaseLost:
+            self.mark_lost()
+            raise
+
+    def _with_pending(self, update: Update) -> tuple[Update, int, int]:
+        with self._lock:
+            events, taken = len(self._events), len(self._text)
+            if taken and update.log is None:
+                appended = LogAppend(
+                    offset=self.position.offset, data=bytes(self._text), cursor=self.position.cursor
+                )
+                update = attrs.evolve(update, log=appended)
+            else:
+                taken = 0
+            if events:
+                update = attrs.evolve(update, events=(*self._events, *update.events))
+            return update, events, taken
+
+    def _accepted(self, update: Update, events: int, taken: int) -> None:
+        with self._lock:
+            del self._events[:events]
+            del self._text[:taken]
+            self._pending_since = time.monotonic() if self._events or self._text else None
+            if update.log is not None:
+                end = update.log.offset + len(update.log.data)
+                self.position = LogPosition(offset=end, cursor=update.log.cursor)
+            if update.handle is not None:
+                self.handle = update.handle
+            if update.state is not None and update.state is not self.state:
+                self.state, self.since = update.state, time.time()
+
+    def _pend(self) -> None:
+        if self._pending_since is None:
+            self._pending_since = time.monotonic()
+
+    def _is_wanted(self) -> bool:
+        return not (self._lost or self._released or self.stop is not None)
+
+    def _tell_stoppers(self) -> None:
+        with self._wanted:
+            stoppers, self._stoppers = self._stoppers, []
+            self._wanted.notify_all()
+        for stop in stoppers:
+            try:
+                stop()
+            except Exception:
+                log.exception("%s: could not stop a stage", self.id)

@@ -1,0 +1,75 @@
+"""Renews the agent's session and all its leases, in one batch, on a thread that does nothing else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from launchcore.agent.failpoints import Failpoints
+from launchcore.agent.roster import Roster
+from launchcore.plugin import AgentInfo, QueueClient, QueueUnavailable
+
+log = logging.getLogger("launchcore.agent")
+
+
+class LeaseKeeper:
+    """The renewing thread."""
+
+    def __init__(
+        self,
+        client: QueueClient,
+        agent: AgentInfo,
+        roster: Roster,
+        failpoints: Failpoints,
+        *,
+        lease_seconds: float,
+        lost: Callable[[str], None],
+        unavailable: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._agent = agent
+        self._roster = roster
+        self._failpoints = failpoints
+        self._lease_seconds = lease_seconds
+        self._lost = lost
+        self._unavailable = unavailable
+        self._stopped = threading.Event()
+        self.renewed_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        pause = self._lease_seconds / 3
+        while not self._stopped.wait(pause):
+            try:
+                self._failpoints.hit("renew.before")
+                self._renew()
+                pause = self._lease_seconds / 3
+            except QueueUnavailable as error:
+                self._unavailable(str(error))
+                pause = min(1.0, self._lease_seconds / 10)
+            except Exception:
+                log.exception("renewing leases failed unexpectedly")
+                pause = min(1.0, self._lease_seconds / 10)
+
+    def _renew(self) -> None:
+        attempts = self._roster.all()
+        asked = time.time()
+        lost = self._client.renew(
+            self._agent, [each.claim.lease for each in attempts], lease_seconds=self._lease_seconds
+        )
+        self.renewed_at = time.monotonic()
+        gone = frozenset(lost)
+        for attempt in attempts:
+            if attempt.id in gone:
+                self._lost(attempt.id)
+            else:
+                attempt.renewed(asked + self._lease_seconds)

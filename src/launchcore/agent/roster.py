@@ -1,0 +1,86 @@
+"""All attempts in this agent's hands, and how many more it may take."""
+
+from __future__ import annotations
+
+import threading
+
+from launchcore.agent.attempt import Attempt
+from launchcore.plugin import RunState
+
+
+class Roster:
+    """Thread-safe. A slot is taken while an attempt is here: from its claim to its cleanup."""
+
+    def __init__(self, *, max_jobs: int, stage_workers: int) -> None:
+        self._attempts: dict[str, Attempt] = {}
+        self._preparing: set[str] = set()
+        self._max_jobs = max_jobs
+        self._stage_workers = stage_workers
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def add(self, attempt: Attempt, *, preparing: bool) -> bool:
+        """False when it is here already (an answer that came twice)."""
+        with self._changed:
+            if attempt.id in self._attempts:
+                return False
+            self._attempts[attempt.id] = attempt
+            if preparing:
+                self._preparing.add(attempt.id)
+            return True
+
+    def prepared(self, attempt: Attempt) -> None:
+        """It no longer takes one of the stage workers."""
+        with self._changed:
+            self._preparing.discard(attempt.id)
+            self._changed.notify_all()
+
+    def remove(self, attempt: Attempt) -> None:
+        with self._changed:
+            self._attempts.pop(attempt.id, None)
+            self._preparing.discard(attempt.id)
+            self._changed.notify_all()
+
+    def get(self, attempt_id: str) -> Attempt | None:
+        return self._attempts.get(attempt_id)
+
+    def all(self) -> list[Attempt]:
+        with self._changed:
+            return list(self._attempts.values())
+
+    def preparing(self) -> list[Attempt]:
+        with self._changed:
+            return [self._attempts[each] for each in self._preparing]
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def free(self) -> int:
+        """How many runs may be claimed now."""
+        workers = self._stage_workers - len(self._preparing)
+        if self._max_jobs < 0:
+            return max(workers, 0)
+        return max(min(workers, self._max_jobs - len(self._attempts)), 0)
+
+    def wait_free(self) -> int:
+        """Wait for a free slot; 0 once closed."""
+        with self._changed:
+            while not self._closed and self.free() == 0:
+                self._changed.wait()
+            return 0 if self._closed else self.free()
+
+    def wait_empty(self, timeout: float | None) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._attempts, timeout)
+
+    def close(self) -> None:
+        """No more claims."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def counts(self) -> dict[RunState, int]:
+        found: dict[RunState, int] = {}
+        for attempt in self.all():
+            found[attempt.state] = found.get(attempt.state, 0) + 1
+        return found

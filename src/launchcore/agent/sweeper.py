@@ -1,0 +1,78 @@
+"""Removes what should not be there any more: objects and directories of attempts that have ended.
+
+The safety net under everything else: an agent that died between the outcome and the cleanup, a start that
+was late. Only what carries our owner label is looked at, and only what has *ended* is removed.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from pathlib import Path
+
+from launchcore.agent.roster import Roster
+from launchcore.plugin import QueueClient, QueueUnavailable, RunHandle, Runner
+from launchcore.stages.workshop import Workshop
+
+log = logging.getLogger("launchcore.agent")
+
+EVERY = 300.0
+
+
+class Sweeper:
+    """One thread; sweeps at the start, then every five minutes."""
+
+    def __init__(self, client: QueueClient, shop: Workshop, roster: Roster, attempts: Path) -> None:
+        self._client = client
+        self._shop = shop
+        self._roster = roster
+        self._attempts = attempts
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sweep()
+            except QueueUnavailable as error:
+                log.info("no sweep now: %s", error)
+            except Exception:
+                log.exception("sweeping failed")
+            if self._stopped.wait(EVERY):
+                return
+
+    def sweep(self) -> int:
+        """:returns: how many objects and directories were removed."""
+        removed = 0
+        for component in self._shop.made_runners():
+            removed += self._sweep_runner(component.object)
+        folders = {path.name: path for path in self._attempts.iterdir()} if self._attempts.exists() else {}
+        for attempt_id in self._ended(list(folders)):
+            shutil.rmtree(folders[attempt_id], ignore_errors=True)
+            removed += 1
+        return removed
+
+    def _sweep_runner(self, runner: Runner) -> int:
+        owned: dict[str, RunHandle] = {handle.attempt_id: handle for handle in runner.owned()}
+        removed = 0
+        for attempt_id in self._ended(list(owned)):
+            try:
+                runner.cleanup(owned[attempt_id])
+            except Exception:
+                log.exception("%s: an orphan could not be removed", attempt_id)
+                continue
+            log.warning("%s: removed what its agent left behind", attempt_id)
+            removed += 1
+        return removed
+
+    def _ended(self, attempt_ids: list[str]) -> list[str]:
+        mine = [each for each in attempt_ids if self._roster.get(each) is None]
+        return sorted(self._client.ended(mine)) if mine else []

@@ -1,0 +1,25 @@
+"""The walk from a claim to something that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from launchcore.plugin import RunHandle, Runner, RunnerSpec, Secret
+from launchcore.stages import s0_claim, s1_source, s2_build, s3_push, s4_execute
+from launchcore.stages.work import Work
+from launchcore.stages.workshop import Component, Workshop
+
+
+def travel(
+    work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret], *, local: bool
+) -> tuple[RunHandle, Component[RunnerSpec, Runner]]:
+    """Do everything up to a started attempt. Blocks for as long as fetching and building take.
+
+    :raises StageFailed: the attempt has failed, and nothing of it runs.
+    :raises LeaseLost, Released: it is no longer this agent's to do.
+    """
+    chosen = s0_claim.choose(work, shop, resolve_secret)
+    tree = s1_source.fetch(work, shop, chosen, local=local)
+    built, plan, given = s2_build.build(work, shop, chosen, tree)
+    image = s3_push.push(work, shop, chosen, built=built, plan=plan, given=given)
+    return s4_execute.execute(work, shop, chosen, tree, image), chosen.runner

@@ -1,0 +1,127 @@
+"""Claim → Chosen: pick the components by name, check what the run says, resolve its secrets.
+
+Nothing is fetched or started here, so that every mistake of the configuration shows first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from launchcore.host.settings import structure
+from launchcore.plugin import (
+    Builder,
+    BuilderSpec,
+    EnvVar,
+    Json,
+    LaunchError,
+    Reason,
+    Registry,
+    RegistrySpec,
+    Runner,
+    RunnerSpec,
+    Secret,
+    Source,
+    SourceRef,
+    SourceSpec,
+    Stage,
+    TimelineEvent,
+)
+from launchcore.queues.macros import fill_command
+from launchcore.stages.work import Work, stage
+from launchcore.stages.workshop import Component, Workshop
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """Who does what for one attempt. ``builder`` and ``registry`` are None where none is needed."""
+
+    source: Component[SourceSpec, Source]
+    runner: Component[RunnerSpec, Runner]
+    builder: Component[BuilderSpec, Builder] | None
+    registry: Component[RegistrySpec, Registry] | None
+    repository: str | None
+    source_ref: SourceRef
+    fields: Any
+    """The source's fields, as an instance of its own class."""
+    command: tuple[str, ...]
+    secrets: tuple[EnvVar, ...]
+    names: Mapping[str, Json]
+    """What macros in the queue's configuration may name."""
+
+
+def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) -> Chosen:
+    """:raises StageFailed: ``config_error``, or ``user_error`` for what the run itself says wrong."""
+    claim = work.claim
+    queued = claim.claimed_at - claim.submitted_at
+    work.note(
+        TimelineEvent(at=claim.claimed_at, stage=Stage.CLAIM, what="finished", seconds=max(queued, 0.0))
+    )
+    with stage(work, Stage.CLAIM, shop.host.calls.observe):
+        secrets = tuple(EnvVar(name=name, value=resolve_secret(name)) for name in claim.spec.secrets)
+        work.mask(tuple(each.value for each in secrets if isinstance(each.value, Secret)))
+        runner = shop.runner(claim.queue_config.type)
+        source_ref = claim.pinned or claim.spec.source
+        source = shop.source(source_ref.type)
+        fields: Any = structure(source.spec.fields, source_ref.fields, path=f"source ({source_ref.type})")
+        if not source.spec.fetches and not runner.spec.needs_image:
+            raise LaunchError(
+                f"queue {claim.queue!r} runs source trees ({runner.spec.name}); this run is an image",
+                reason=Reason.CONFIG_ERROR,
+                hint="submit it to a queue that runs images, or submit a directory or --git here",
+            )
+        builds = runner.spec.needs_image and source.spec.fetches
+        builder = shop.builder(claim.queue_config.builder or shop.config.builder) if builds else None
+        registry = shop.registry(claim.queue_config.registry or shop.config.registry) if builds else None
+        if builder and not builder.spec.builds:
+            raise LaunchError(
+                f"queue {claim.queue!r} runs images, this run is source code, and the builder is "
+                f"{builder.spec.name!r}",
+                reason=Reason.CONFIG_ERROR,
+                hint="give the agent or the queue a builder, or submit --image",
+            )
+        command = fill_command(claim.spec.command, claim.spec.inputs)
+        chosen = Chosen(
+            source=source,
+            runner=runner,
+            builder=builder,
+            registry=registry,
+            repository=_repository(claim.queue_config.builder or shop.config.builder, registry),
+            source_ref=source_ref,
+            fields=fields,
+            command=command,
+            secrets=secrets,
+            names=_names(work, command),
+        )
+    work.note(TimelineEvent(at=time.time(), stage=Stage.CLAIM, what="note", detail=_summary(chosen)))
+    return chosen
+
+
+def _repository(block: Mapping[str, Json], registry: Component[RegistrySpec, Registry] | None) -> str | None:
+    """``builder.destination`` names the repository directly; otherwise the registry's settings do."""
+    if registry is None:
+        return None
+    destination = block.get("destination")
+    return str(destination) if destination else registry.spec.repository(registry.settings)
+
+
+def _names(work: Work, command: tuple[str, ...]) -> dict[str, Json]:
+    claim = work.claim
+    return {
+        **claim.spec.variables,
+        "run_id": claim.run_id,
+        "run_name": claim.spec.name or claim.run_id,
+        "attempt": claim.attempt,
+        "queue": claim.queue,
+        "job": claim.spec.job or "",
+        "args": list(command),
+        "inputs": dict(claim.spec.inputs),
+    }
+
+
+def _summary(chosen: Chosen) -> str:
+    builder = chosen.builder.spec.name if chosen.builder else "no builder"
+    return f"{chosen.source.spec.name} source, {builder}, {chosen.runner.spec.name} runner"

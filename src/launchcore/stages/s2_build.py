@@ -1,0 +1,66 @@
+"""SourceTree → BuiltImage: collect contributions and call the builder, where an image is needed."""
+
+from __future__ import annotations
+
+from launchcore.host.merging import merge
+from launchcore.plugin import (
+    BuildPlan,
+    BuiltImage,
+    Destination,
+    Given,
+    ImageRef,
+    SourceTree,
+    Stage,
+)
+from launchcore.stages.labels import labels
+from launchcore.stages.s0_claim import Chosen
+from launchcore.stages.work import Work, skip, stage
+from launchcore.stages.workshop import Workshop
+
+
+def build(
+    work: Work, shop: Workshop, chosen: Chosen, tree: SourceTree | None
+) -> tuple[BuiltImage | None, BuildPlan | None, Given]:
+    """The image and what it was built with, or nothing when the runner executes the tree itself.
+
+    :raises StageFailed: ``build_failed``, or whatever a contributing plugin failed with.
+    """
+    if tree is None:
+        skip(work, Stage.BUILD, "the run is a ready image")
+        image = ImageRef(name=str(chosen.fields.image))
+        return BuiltImage(ref=image, pushed=True, cached=True), None, Given()
+    if chosen.builder is None or chosen.registry is None:
+        skip(work, Stage.BUILD, f"{chosen.runner.spec.name} runs the source tree itself")
+        return None, None, Given()
+    builder, claim = chosen.builder, work.claim
+    work.hit("build.before")
+    with stage(work, Stage.BUILD, shop.host.calls.observe, builder.plugin):
+        destination = (
+            Destination(registry=chosen.registry.spec.name, repository=chosen.repository)
+            if chosen.repository
+            else None
+        )
+        plan = BuildPlan(
+            run_id=claim.run_id,
+            attempt_id=claim.attempt_id,
+            queue=claim.queue,
+            tree=tree,
+            destination=destination,
+            settings=builder.settings,
+            dockerfile=claim.spec.dockerfile,
+            command=chosen.command,
+            build_args=claim.spec.build_args,
+            labels=labels(claim, shop.site),
+        )
+        given = merge(
+            shop.host.calls.contribute_to_build(plan),
+            applies=builder.spec.applies,
+            receiver=f"builder {builder.spec.name} ({builder.plugin})",
+            fixed={},
+        )
+        work.mask(given.secrets())
+        work.check()
+        built = builder.object.build(plan, given, work)
+        work.check()
+    work.hit("build.after")
+    return built, plan, given

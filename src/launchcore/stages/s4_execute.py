@@ -1,0 +1,113 @@
+"""ImageRef or SourceTree → RunHandle: collect contributions, start, and persist the handle at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import attrs
+
+from launchcore.host.merging import merge
+from launchcore.host.settings import structure
+from launchcore.plugin import (
+    Given,
+    ImageRef,
+    LaunchError,
+    RunHandle,
+    RunPlan,
+    RunState,
+    SourceTree,
+    Stage,
+    Update,
+)
+from launchcore.queues.macros import substitute
+from launchcore.stages.labels import labels, object_name
+from launchcore.stages.s0_claim import Chosen
+from launchcore.stages.work import Work, stage
+from launchcore.stages.workshop import Workshop
+
+log = logging.getLogger("launchcore.stages")
+
+
+def execute(
+    work: Work, shop: Workshop, chosen: Chosen, tree: SourceTree | None, image: ImageRef | None
+) -> RunHandle:
+    """Start the attempt.
+
+    The write before the start is fenced: it is refused when the lease has run out or the run was
+    cancelled. The handle is stored the moment it exists; an agent that dies in between leaves an
+    attempt in ``starting`` without a handle, which its successor looks for by name.
+
+    :raises StageFailed: it could not be started, and nothing runs.
+    """
+    runner = chosen.runner
+    with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin):
+        plan, given = plan_run(work, shop, chosen, tree, image)
+        work.mask(given.secrets())
+        work.hit("execute.prepare")
+        runner.object.prepare(plan, given, work)
+        work.check()
+        work.write(Update(state=RunState.STARTING))
+        work.hit("execute.before_start")
+        handle = _start(work, chosen, plan, given)
+        work.hit("execute.after_start")
+        work.write(Update(handle=handle, state=RunState.RUNNING if runner.spec.immediate else None))
+        work.hit("execute.after_handle")
+    return handle
+
+
+def plan_run(
+    work: Work, shop: Workshop, chosen: Chosen, tree: SourceTree | None, image: ImageRef | None
+) -> tuple[RunPlan, Given]:
+    """Everything that the runner is told, from the claim and what the stages before have made."""
+    claim, runner = work.claim, chosen.runner
+    names = {**chosen.names, "image_uri": str(image) if image else ""}
+    raw = substitute(claim.queue_config.config, names)
+    config: Any = structure(runner.spec.config, raw, path=f"queue {claim.queue}: config")
+    env = dict(claim.spec.env)
+    if claim.spec.inputs:
+        env["LAUNCH_INPUTS"] = json.dumps(dict(claim.spec.inputs), sort_keys=True)
+    plan = RunPlan(
+        run_id=claim.run_id,
+        attempt_id=claim.attempt_id,
+        attempt=claim.attempt,
+        queue=claim.queue,
+        name=object_name(claim),
+        settings=config,
+        command=chosen.command,
+        image=image,
+        tree=tree,
+        env=env,
+        limits=claim.spec.limits,
+        labels=labels(claim, shop.site),
+        scratch=work.scratch,
+        start_before=work.start_before,
+    )
+    given = merge(
+        [
+            *((f"secret {each.name}", each) for each in chosen.secrets),
+            *shop.host.calls.contribute_to_run(plan),
+        ],
+        applies=runner.spec.applies,
+        receiver=f"runner {runner.spec.name} ({runner.plugin})",
+        fixed=env,
+    )
+    return plan, given
+
+
+def _start(work: Work, chosen: Chosen, plan: RunPlan, given: Given) -> RunHandle:
+    runner = chosen.runner.object
+    try:
+        # The lease may have been renewed while things were prepared: give the runner all the time there is.
+        return runner.start(attrs.evolve(plan, start_before=work.start_before), given)
+    except LaunchError:
+        raise
+    except Exception:
+        # A bug of the plugin says nothing about what runs now: look, and stop what is there.
+        log.exception("%s: start failed unexpectedly", plan.attempt_id)
+        found = runner.find(plan.attempt_id)
+        if found is not None:
+            runner.cancel(found, 0.0)
+            runner.cleanup(found)
+        raise

@@ -1,0 +1,108 @@
+"""The components of one agent, made when they are first needed and kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from launchcore.config.values import AgentConfig
+from launchcore.host.catalog import Offer
+from launchcore.host.host import Host
+from launchcore.host.settings import structure
+from launchcore.plugin import (
+    Builder,
+    BuilderSpec,
+    Environment,
+    EnvironmentSpec,
+    Json,
+    Registry,
+    RegistrySpec,
+    Runner,
+    RunnerSpec,
+    Site,
+    Source,
+    SourceSpec,
+)
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+
+@attrs.frozen(kw_only=True)
+class Component(Generic[S, C]):
+    """A component ready for use: what it declares, who offers it, and the object itself."""
+
+    spec: S
+    plugin: str
+    settings: Any
+    object: C
+
+
+class Workshop:
+    """Makes and keeps components. Safe to use from any thread."""
+
+    def __init__(self, host: Host, config: AgentConfig, site: Site) -> None:
+        self.host = host
+        self.config = config
+        self.site = site
+        self._made: dict[tuple[str, str, str], Component[Any, Any]] = {}
+        self._lock = threading.Lock()
+
+    def source(self, name: str) -> Component[SourceSpec, Source]:
+        offer = self.host.catalog.source(name)
+        return self._make("source", offer, self._of_plugin(offer.spec.name), f"plugins.{name}")
+
+    def runner(self, name: str) -> Component[RunnerSpec, Runner]:
+        offer = self.host.catalog.runner(name)
+        return self._make("runner", offer, self._of_plugin(offer.spec.name), f"plugins.{name}")
+
+    def builder(self, block: Mapping[str, Json]) -> Component[BuilderSpec, Builder]:
+        """``block`` is the ``builder:`` mapping of a queue or of the agent: ``type`` and its settings.
+
+        ``destination`` is the core's own key: it names the image repository.
+        """
+        return self._block("builder", self.host.catalog.builder, block, own=("destination",))
+
+    def registry(self, block: Mapping[str, Json]) -> Component[RegistrySpec, Registry]:
+        return self._block("registry", self.host.catalog.registry, block)
+
+    def environment(self, block: Mapping[str, Json]) -> Component[EnvironmentSpec, Environment]:
+        return self._block("environment", self.host.catalog.environment, block)
+
+    def made_runners(self) -> list[Component[RunnerSpec, Runner]]:
+        """The runners that are in use."""
+        with self._lock:
+            return [made for (kind, _, _), made in self._made.items() if kind == "runner"]
+
+    def _of_plugin(self, name: str) -> Mapping[str, Json]:
+        return self.config.plugins.get(name, {})
+
+    def _block(
+        self,
+        kind: str,
+        find: Callable[[str], Offer[Any]],
+        block: Mapping[str, Json],
+        own: tuple[str, ...] = (),
+    ) -> Component[Any, Any]:
+        offer = find(str(block.get("type", "")))
+        raw = {key: value for key, value in block.items() if key not in ("type", *own)}
+        return self._make(kind, offer, raw, kind)
+
+    def _make(self, kind: str, offer: Offer[Any], raw: Mapping[str, Json], path: str) -> Component[Any, Any]:
+        key = (kind, offer.spec.name, json.dumps(raw, sort_keys=True, default=str))
+        with self._lock:
+            made = self._made.get(key)
+            if made is None:
+                settings = structure(offer.spec.settings, raw, path=path)
+                made = Component(
+                    spec=offer.spec,
+                    plugin=offer.plugin,
+                    settings=settings,
+                    object=offer.spec.create(settings, self.site),
+                )
+                self._made[key] = made
+            return made
