@@ -15,7 +15,7 @@ from launchcore.cli.lazy import Entry, LazyGroup, command_of, new_app
 RUNS, QUEUES, AGENTS, SETUP = "Runs", "Queues and jobs", "Agents", "Set-up"
 
 COMMANDS = (
-    Entry("submit", "launchcore.cli.submit:submit", "Submit a run to a queue.", RUNS),
+    Entry("submit", "launchcore.cli.submit:submit", "Submit a run to a queue.", RUNS, trailing=True),
     Entry("runs", "launchcore.cli.runs:runs", "List runs, the newest first.", RUNS),
     Entry("show", "launchcore.cli.runs:show", "Show one run: its time-line, and why it failed.", RUNS),
     Entry("logs", "launchcore.cli.logs:logs", "Print the log of a run.", RUNS),

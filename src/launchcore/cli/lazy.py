@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+_TRAILING = "launchcore.cli.trailing"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -23,17 +24,20 @@ class Entry:
     summary: str
     section: str
     group: bool = False
+    trailing: bool = False
+    """It takes a command of the user's after ``--``."""
 
     def load(self) -> Any:
         module, _, attribute = self.target.partition(":")
         found = getattr(importlib.import_module(module), attribute)
-        return command_of(found if self.group else alone(self.name, found))
+        kind = TrailingCommand if self.trailing else TyperCommand
+        return command_of(found if self.group else alone(self.name, found, kind))
 
 
-def alone(name: str, function: Callable[..., Any]) -> typer.Typer:
+def alone(name: str, function: Callable[..., Any], kind: type[TyperCommand]) -> typer.Typer:
     """An app with one command."""
     app = new_app()
-    app.command(name, context_settings=CONTEXT)(function)
+    app.command(name, cls=kind, context_settings=CONTEXT)(function)
     return app
 
 
@@ -52,6 +56,26 @@ def new_app(**options: Any) -> typer.Typer:
 def command_of(app: typer.Typer) -> Any:
     """The command object behind an app."""
     return typer.main.get_command(app)
+
+
+class TrailingCommand(TyperCommand):
+    """A command that takes another one after ``--``: :func:`trailing` gives it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_TRAILING] = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND [ARGS]...]"]
+
+
+def trailing(ctx: Any) -> tuple[str, ...]:
+    """What stood after ``--``."""
+    found: tuple[str, ...] = ctx.meta.get(_TRAILING, ())
+    return found
 
 
 class HelpfulGroup(TyperGroup):
