@@ -54,9 +54,8 @@ def render(snapshot: Snapshot, height: int) -> RenderableType:
         table.add_column(column, style="dim" if column in ("queue", "") else "", no_wrap=True)
     room = max(height - 6, 3)
     for row in snapshot.rows[:room]:
-        table.add_row(
-            row.attempt_id, row.queue, printable(row.name), row.state, age(row.seconds), printable(row.note)
-        )
+        cells = (row.attempt_id, row.queue, row.name, row.state, age(row.seconds), row.note)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     if len(snapshot.rows) > room:
         table.add_row(f"… and {len(snapshot.rows) - room} more", "", "", "", "", "")
     return Group(head, table)
