@@ -71,7 +71,8 @@ def test_a_name_is_free_when_its_holder_has_died(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import sys, pathlib; from launchcore.agent.identity import take_identity;"
-            "held = take_identity('gpu', pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()",
+            "held = take_identity('gpu', pathlib.Path(sys.argv[1]));"
+            "print('held', flush=True); sys.stdin.read()",
             str(tmp_path),
         ],
         stdin=subprocess.PIPE,

@@ -86,7 +86,7 @@ def test_killed_while_it_cancels(world: World, point: str) -> None:
     world.queue()
     run = world.submit(seconds=60)
     first = world.agent("one", failpoints=f"{point}=kill")
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     world.service.cancel(run)
     assert first.died() == -signal.SIGKILL, first.text()
 
@@ -117,7 +117,7 @@ def test_killed_and_nobody_there_for_a_while(world: World) -> None:
     world.queue()
     world.submit(seconds=0.5)
     first = world.agent("one")
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     first.kill()
     wait_until("the job has ended", lambda: len(world.records()) == 2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_sigterm_leaves_a_running_run_to_its_successor(world: World) -> None:
     world.queue()
     world.submit(seconds=2.0)
     first = world.agent("one")
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     first.signal(signal.SIGTERM)
     assert first.died() == 0
     assert world.processes(), "the job was stopped by the agent's end"
@@ -51,7 +52,7 @@ def test_sigterm_waits_as_configured(world: World) -> None:
     world.queue()
     world.submit(seconds=1.5)
     first = world.agent("one", environ={"LAUNCHCORE_DRAIN_SECONDS": "-1"})
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     first.signal(signal.SIGTERM)
 
     assert first.died() == 0
@@ -63,7 +64,7 @@ def test_second_sigterm_cancels(world: World) -> None:
     world.queue()
     world.submit(seconds=60)
     first = world.agent("one", environ={"LAUNCHCORE_DRAIN_SECONDS": "-1"})
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     first.signal(signal.SIGTERM)
     wait_until("it drains", lambda: '"draining"' in first.text())
     first.signal(signal.SIGTERM)
@@ -84,7 +85,7 @@ def test_third_sigterm_leaves_at_once(world: World) -> None:
     )
     world.submit(command=("sh", "-c", stubborn))
     first = world.agent("one", environ={"LAUNCHCORE_DRAIN_SECONDS": "-1"})
-    wait_until("the job runs", lambda: world.records())
+    wait_until("the job runs", world.records)
     for number, word in enumerate(("draining", "stopping", "leaving")):
         first.signal(signal.SIGTERM)
         if number < 2:
@@ -145,5 +146,4 @@ def test_two_agents_of_one_name_on_two_state_directories(world: World) -> None:
 
 
 def _state(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rsplit(")", 1)[1].split()[0]
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
