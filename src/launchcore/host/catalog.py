@@ -144,8 +144,8 @@ class Catalog:
         failed = self._unloaded(name)
         if failed:
             raise _error(
-                f"no usable plugin offers the {word} {name!r}: {failed.label} is {failed.state.value}"
-                f" ({failed.reason}); installed {plural}: {listed}",
+                f"no loaded plugin offers the {word} {name!r}; the plugin {failed.name!r} ({failed.label})"
+                f" is {failed.state.value}: {failed.reason}; installed {plural}: {listed}",
                 f"launch plugins show {failed.name}",
             )
         names = [known for (its, known) in self._by_name if its == word]

@@ -102,7 +102,7 @@ def own_version() -> str:
 
 def one_line(text: str, limit: int = 300) -> str:
     """Text of a stranger as one harmless line."""
-    flat = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
+    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
 
 
