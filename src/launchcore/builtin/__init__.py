@@ -1,4 +1,4 @@
-"""Plugins without dependencies, registered through the same hooks as everybody's."""
+"""The plugins that ship with launchcore. They have no dependencies, and use the hooks like any other."""
 
 BUILTIN = (
     "launchcore.queues.plugin",

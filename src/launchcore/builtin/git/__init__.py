@@ -1,0 +1,1 @@
+"""The source `git`: a repository at a commit."""

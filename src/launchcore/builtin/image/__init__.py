@@ -1,0 +1,1 @@
+"""The source `image`: a ready image, nothing to fetch."""

@@ -1,0 +1,1 @@
+"""The registry `local` and the environment `local`: this machine, and nothing else."""

@@ -1,0 +1,1 @@
+"""The builder `none`: it builds nothing, and says so."""
