@@ -1,0 +1,112 @@
+"""Run every measurement once and print one JSON object.
+
+``python -m benchmarks.bench [--quick] [--output FILE] [--table]``. What is compared is measured in the
+same run: the store beside raw SQLite, the journey beside a bare Popen, the help beside importing typer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import cold, footprint, journey
+from benchmarks.rig import rig
+
+
+def piece(module: str, quick: bool) -> Any:
+    """A measurement that prints JSON, in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *(["--quick"] if quick else [])]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """All of it: about two minutes, or half of one when ``quick``."""
+    found: dict[str, Any] = {
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "kernel": platform.release(),
+            "quick": quick,
+        },
+        "help": cold.measure(3 if quick else 15),
+    }
+    with rig() as bench:
+        found["idle"] = footprint.idle(bench, 2 if quick else 20)
+        found["latency"] = journey.latency(bench, 20 if quick else 200)
+        found["throughput"] = journey.throughput(bench, 200 if quick else 2000)
+        sleepers, seconds = (50, 2) if quick else (500, 20)
+        found["busy"] = footprint.busy(bench, sleepers, seconds)
+    found["store"] = piece("bench_store", quick)
+    found["process"] = piece("bench_process", quick)
+    found["aims"] = aims(found)
+    return found
+
+
+def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What we want, beside what was measured. Figures of one machine: a report, not a test."""
+    latency, throughput = found["latency"]["submit_to_started_ms"]["p50"], found["throughput"]["runs_per_s"]
+    rows = [
+        ("submit → started, p50", latency, "ms", "<", 50.0),
+        ("no-op runs end to end", throughput, "/s", ">", 200.0),
+        ("claim + complete / raw SQLite", found["store"]["ratio"], "", ">", 0.6),
+    ]
+    return [
+        {"what": what, "measured": value, "unit": unit, "aim": f"{sign} {aim:g}"}
+        | {"met": met(value, sign, aim)}
+        for what, value, unit, sign, aim in rows
+    ]
+
+
+def met(value: float, sign: str, aim: float) -> bool:
+    return value < aim if sign == "<" else value >= aim
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every number with its path."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flat(inner, f"{path}{key}.")
+        elif not isinstance(inner, list):
+            yield f"{path}{key}", inner
+
+
+def table(found: dict[str, Any]) -> str:
+    """For people."""
+    rows = [(key, f"{value:,.2f}" if isinstance(value, float) else str(value)) for key, value in flat(found)]
+    width = max(len(key) for key, _ in rows)
+    lines = [f"{key:<{width}}  {value:>12}" for key, value in rows]
+    lines.append("")
+    for row in found["aims"]:
+        measured = f"{row['measured']:.2f}{row['unit']}"
+        lines.append(
+            f"{'met    ' if row['met'] else 'NOT MET'}  {row['what']}: {measured} (aim {row['aim']})"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few samples: does it work at all?")
+    parser.add_argument("--output", type=Path, help="where the JSON goes; without it, to stdout")
+    parser.add_argument("--table", action="store_true", help="print a table for people")
+    options = parser.parse_args()
+    found = measure(options.quick)
+    text = json.dumps(found, indent=2)
+    if options.output:
+        options.output.write_text(text + "\n")
+    if options.table:
+        print(table(found))
+    if not options.output:
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
