@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 def completion(
     shell: Annotated[
-        str | None, typer.Argument(metavar="[SHELL]", help="bash, zsh or fish; without it, yours.")
+        str | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish; without it, yours.")
     ] = None,
     install: Annotated[
         bool, typer.Option("--install", help="Add it to the shell's own start-up files.")

@@ -38,7 +38,7 @@ def check(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None
 
     With --json, an object: `file`, and `problems`, a list.
     """
-    from launchcore.config.load import check_config
+    from launchcore.config.check import check_config
     from launchcore.host import Host
 
     loaded = _load(config, base_url)
@@ -84,7 +84,7 @@ def show(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None)
 @app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors and checks."""
-    from launchcore.config.load import config_schema
+    from launchcore.config.describe import config_schema
     from launchcore.host import Host
 
     emit_json(config_schema(Host.load()))
@@ -94,17 +94,18 @@ def schema() -> None:
 def init(
     path: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE]", help="Where to write it; - prints it; without it, the usual place."),
+        typer.Argument(metavar="FILE", help="Where to write it; - prints it; without it, the usual place."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a configuration to begin with: every key, with its meaning and its default."""
-    from launchcore.config.load import default_path, starter_config
+    from launchcore.config.describe import starter_config
+    from launchcore.config.load import default_file
 
     if path == "-":
         typer.echo(starter_config(), nl=False)
         return
-    target = default_path() if path is None else Path(path)
+    target = default_file() if path is None else Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with target.open("w" if force else "x", encoding="utf-8") as file:

@@ -30,21 +30,30 @@ class Entry:
     def load(self) -> Any:
         module, _, attribute = self.target.partition(":")
         found = getattr(importlib.import_module(module), attribute)
-        kind = TrailingCommand if self.trailing else TyperCommand
+        kind = TrailingCommand if self.trailing else PlainCommand
         return command_of(found if self.group else alone(self.name, found, kind))
 
 
 def alone(name: str, function: Callable[..., Any], kind: type[TyperCommand]) -> typer.Typer:
     """An app with one command."""
     app = new_app()
-    app.command(name, cls=kind, context_settings=CONTEXT)(function)
+    app.command(name, cls=kind)(function)
     return app
 
 
+class App(typer.Typer):
+    """A :class:`typer.Typer` whose commands are ours."""
+
+    def command(
+        self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **options: Any
+    ) -> Any:
+        return super().command(name, cls=cls or PlainCommand, context_settings=CONTEXT, **options)
+
+
 def new_app(**options: Any) -> typer.Typer:
-    """A :class:`typer.Typer` with our settings: plain help, and errors that reach our own handler."""
+    """An app with our settings: plain help, and errors that reach our own handler."""
     options.setdefault("cls", HelpfulGroup)
-    return typer.Typer(
+    return App(
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -58,7 +67,14 @@ def command_of(app: typer.Typer) -> Any:
     return typer.main.get_command(app)
 
 
-class TrailingCommand(TyperCommand):
+class PlainCommand(TyperCommand):
+    """A command whose usage line is as in manuals: ``NAME [FILE]``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class TrailingCommand(PlainCommand):
     """A command that takes another one after ``--``: :func:`trailing` gives it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -20,9 +20,14 @@ def say(text: str = "") -> None:
     print(visible(text), file=sys.stderr, flush=True)
 
 
-def emit(text: str) -> None:
-    """One line of result, on stdout."""
-    print(visible(text), flush=True)
+def emit(text: str, *, colour: str | None = None) -> None:
+    """One line of result, on stdout; in ``colour`` when that is a terminal."""
+    safe = visible(text)
+    if colour is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        import typer
+
+        safe = typer.style(safe, fg=colour)
+    print(safe, flush=True)
 
 
 def emit_json(value: Any) -> None:

@@ -49,8 +49,10 @@ def _directory(directory: Path, subdir: str | None, service: Service, tell: Tell
         raise CommandError(f"{str(directory)!r} has no directory {subdir!r}")
     with tempfile.TemporaryFile() as file:
         summary = pack(directory, file)
-        for warning in summary.warnings:
-            tell(f"! {warning}")
+        for note in summary.skipped[:5]:
+            tell(f"! {note}")
+        if len(summary.skipped) > 5:
+            tell(f"! and {len(summary.skipped) - 5} more were left out")
         digest, length, there = _upload(file, service)
     state = "already uploaded" if there else f"uploaded {size(length)}"
     tell(f"packed {directory}: {summary.files} files, {size(summary.bytes)}, {state}")

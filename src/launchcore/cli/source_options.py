@@ -12,7 +12,7 @@ from launchcore.cli.errors import CommandError
 
 Directory = Annotated[
     Path | None,
-    typer.Argument(metavar="[DIRECTORY]", help="A directory: it is packed and uploaded."),
+    typer.Argument(metavar="DIRECTORY", help="A directory: it is packed and uploaded."),
 ]
 Git = Annotated[
     str | None,

@@ -1,0 +1,45 @@
+"""``launch demo``: the command up to the demo itself."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def demo(
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--directory", metavar="DIR", help="Where to put everything; without it, among your data."
+        ),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the agent running.")] = False,
+) -> int:
+    """Watch a real job go through: a queue, an agent, and a small training job from a git repository.
+
+    It needs no set-up and no network, and touches nothing outside its own directory. What it made
+    stays there to be looked at; its agent is stopped. The exit code is 0 when the run succeeded.
+    """
+    from launchcore.demo.run import run_demo
+
+    with _sigterm_as_interrupt():
+        return run_demo(directory, keep=keep)
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Clean up on SIGTERM as on Ctrl-C."""
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,112 @@
+"""The demo itself: each step says what it does, and the command that does the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launchcore.cli.exits import Exit
+from launchcore.cli.follow import launch_command, watch
+from launchcore.cli.output import emit, me, show
+from launchcore.demo.agent import serving
+from launchcore.demo.place import BRANCH, QUEUE, Place, make_place, make_repository
+
+if TYPE_CHECKING:
+    from launchcore.queues.base import RunInfo, Service
+
+COMMAND = ("python", "train.py", "--epochs", "${inputs.epochs}", "--learning-rate", "${inputs.learning_rate}")
+INPUTS = {"epochs": 20, "learning_rate": 0.02}
+
+
+def run_demo(directory: Path | None, *, keep: bool) -> int:
+    """Make everything, run a job, and show how it went. The exit code is that of the run.
+
+    :param directory: where to put everything; without it, a directory of the user's own.
+    :param keep: leave the agent running.
+    """
+    from launchcore.queues.connect import open_service
+
+    place = make_place(directory)
+    emit(f"launch demo: a queue, an agent and a training job, all in {place.directory}")
+    commit = make_repository(place)
+    emit(f"1. a git repository  {place.repository} at {commit[:12]}")
+    service = open_service(place.base_url)
+    try:
+        _make_queue(service)
+        emit(f"2. a queue           launch queue create {QUEUE} --type process")
+        with serving(service, place, keep=keep) as pid:
+            who = "one is there already" if pid is None else f"pid {pid}"
+            emit(f"3. an agent          launch agent --queue {QUEUE}  ({who})")
+            run, code = _train(service, place, commit)
+        _summary(service, place, run)
+        _next_steps(place, run, pid if keep else None)
+    finally:
+        service.close()
+    return code
+
+
+def _make_queue(service: Service) -> None:
+    from launchcore.plugin import QueueConfig
+
+    if QUEUE not in [queue.name for queue in service.list_queues()]:
+        service.create_queue(QUEUE, QueueConfig(type="process", description="made by launch demo"))
+
+
+def _train(service: Service, place: Place, commit: str) -> tuple[RunInfo, Exit]:
+    from launchcore.plugin import RunSpec, SourceRef
+
+    fields = {"url": str(place.repository), "ref": BRANCH, "commit": commit}
+    spec = RunSpec(
+        source=SourceRef(type="git", fields=fields),
+        command=COMMAND,
+        name="two-spirals",
+        env={"METRICS_FILE": str(place.metrics)},
+        inputs=INPUTS,
+    )
+    place.metrics.unlink(missing_ok=True)
+    emit(f"4. a run             launch submit --queue {QUEUE} --git {place.repository} -- python train.py …")
+    emit("")
+    run = service.submit(QUEUE, spec, submitter=me())
+    code = watch(service, run, base_url=place.base_url)
+    return service.run(run.id), code
+
+
+def _summary(service: Service, place: Place, run: RunInfo) -> None:
+    from rich.console import Group
+    from rich.text import Text
+
+    from launchcore.cli.timeline import steps, timeline_view
+    from launchcore.cli.views import run_facts
+
+    now = time.time()
+    lines = steps(service.timeline(run.id), now, over=run.state.final)
+    emit("")
+    show(Group(run_facts(run, now), Text(""), timeline_view(lines, run.submitted_at)))
+    if place.metrics.is_file():
+        metrics = json.loads(place.metrics.read_text())
+        emit("")
+        emit(f"trained: loss {metrics['loss']}, accuracy {metrics['accuracy']:.1%} ({place.metrics})")
+
+
+def _next_steps(place: Place, run: RunInfo, pid: int | None) -> None:
+    emit("")
+    emit("Try next:")
+    emit(f"  export LAUNCHCORE_BASE_URL={place.base_url}")
+    if pid is None:
+        emit(f"  launch agent --config {place.config} &")
+    repository = str(place.repository)
+    submit = ("submit", "--queue", QUEUE, "--git", repository, "--watch", "--", "python", "train.py")
+    for words in (
+        ("show", run.id),
+        ("logs", run.id),
+        (*submit, "--epochs", "5"),
+        (*submit, "--epochs", "many"),
+        ("runs",),
+        ("queue", "list"),
+        ("doctor",),
+    ):
+        emit(f"  {launch_command(*words)}")
+    if pid is not None:
+        emit(f"The agent goes on: kill {pid} stops it.")
