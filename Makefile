@@ -32,7 +32,7 @@ test-fast: setup ## the tests that take milliseconds
 check: setup lint ## style, types, import rules, the lock, and docs that run
 	$(BIN)/pytest tests/docs $(PYTEST_ARGS)
 
-lint: setup
+lint: setup ## ruff, mypy --strict, import rules, the lock: `make check` without the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
