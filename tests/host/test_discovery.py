@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +20,11 @@ from launchcore.plugin import RunnerSpec, hookimpl
 def launch_register_runners():
     return [RunnerSpec(name="hello", summary="Says hello.", create=lambda settings, site: None)]
 """
+
+
+class Watching:
+    @hookimpl
+    def launch_observe(self) -> None: ...
 
 
 def only(host: Host) -> PluginRecord:
@@ -164,9 +168,7 @@ def test_two_plugins_of_one_name_are_both_refused(installed: Installed) -> None:
 
 def test_nobody_takes_the_name_of_a_built_in_plugin(installed: Installed) -> None:
     installed.add("launch-thief", GOOD, entry="builtin_one")
-    sys.modules["builtin_one"] = SimpleNamespace(  # type: ignore[assignment]
-        launch_observe=hookimpl(lambda event: print(event))
-    )
+    sys.modules["builtin_one"] = Watching()  # type: ignore[assignment]
     try:
         host = Host.load(path=[str(installed.path)], builtin=("builtin_one",))
     finally:
@@ -194,9 +196,8 @@ def test_one_bad_plugin_leaves_the_others_alone(installed: Installed) -> None:
 
 def test_extra_plugins_are_given_by_path_or_as_they_are(installed: Installed) -> None:
     (installed.path / "beside.py").write_text(GOOD)
-    plugin = SimpleNamespace(launch_observe=hookimpl(lambda event: print(event)))
 
-    host = installed.load(extra=("beside", ("mine", plugin)))
+    host = installed.load(extra=("beside", ("mine", Watching())))
     assert [(record.name, record.state) for record in host.plugins] == [
         ("beside", PluginState.LOADED),
         ("mine", PluginState.LOADED),

@@ -97,7 +97,8 @@ class Empty:
         (UnknownFarFromAny, "zzz is not a hook"),
         (
             Argument,
-            "launch_contribute_to_run has an argument 'agent' that it is never given; its arguments are: plan",
+            "launch_contribute_to_run has an argument 'agent' that it is never given;"
+            " its arguments are: plan",
         ),
         (
             ArgumentToNone,
