@@ -1,0 +1,114 @@
+"""The echo source, builder and registry: files, and faults on request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+
+import attrs
+
+from launchcore.plugin import (
+    BuildPlan,
+    BuiltImage,
+    FetchPlan,
+    Given,
+    ImageRef,
+    LaunchError,
+    Reason,
+    SourceTree,
+    StageContext,
+)
+from launchcore.testing.echo import EchoBuilderSettings, EchoRegistrySettings
+from launchcore.testing.echo.runner import pause
+
+
+class EchoSource:
+    """Writes the files that the run names."""
+
+    def fetch(self, plan: FetchPlan, into: Path, context: StageContext) -> SourceTree:
+        fields = plan.source.fields
+        pause(float(fields.get("fetch_for", 0.0)), context)
+        if fields.get("error") is not None:
+            raise LaunchError(str(fields["error"]), reason=Reason.SOURCE_FAILED)
+        files = dict(fields.get("files", {}))
+        for name, text in sorted(files.items()):
+            path = into / _safe(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(text))
+        digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        pinned = attrs.evolve(plan.source, fields={"files": files})
+        return SourceTree(
+            path=into, identity=f"sha256:{digest}", pinned=pinned, summary=f"{len(files)} files of echo"
+        )
+
+
+def _safe(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise LaunchError(f"{name!r} is no path inside the tree", reason=Reason.SOURCE_FAILED)
+    return path
+
+
+class EchoBuilder:
+    """Builds an image that is a name. ``builds`` has a line for each real build."""
+
+    def __init__(self, settings: EchoBuilderSettings, directory: Path) -> None:
+        self.settings = settings
+        self.directory = directory
+
+    def build(self, plan: BuildPlan, given: Given, context: StageContext) -> BuiltImage:
+        if self.settings.error is not None:
+            raise LaunchError(self.settings.error, reason=Reason.BUILD_FAILED)
+        content = json.dumps([plan.tree.identity, plan.dockerfile, plan.command, dict(plan.build_args)])
+        tag = hashlib.sha256(content.encode()).hexdigest()[:12]
+        repository = plan.destination.repository if plan.destination else "echo"
+        ref = ImageRef(name=f"{repository}:{tag}")
+        built = _file(self.directory, "built", ref)
+        if built.exists():
+            return BuiltImage(ref=ref, cached=True)
+        pause(self.settings.build_for, context)
+        built.parent.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "builds").open("a") as file:
+            file.write(f"{plan.attempt_id} {ref.name}\n")
+        built.touch()
+        return BuiltImage(ref=ref)
+
+    def push(self, image: BuiltImage, plan: BuildPlan, given: Given, context: StageContext) -> ImageRef:
+        if self.settings.push_error is not None:
+            raise LaunchError(self.settings.push_error, reason=Reason.PUSH_FAILED)
+        context.check()
+        pushed = _file(self.directory, "pushed", image.ref)
+        pushed.parent.mkdir(parents=True, exist_ok=True)
+        digest = "sha256:" + hashlib.sha256(image.ref.name.encode()).hexdigest()
+        pushed.write_text(digest)
+        return attrs.evolve(image.ref, digest=digest)
+
+    def cleanup(self, attempt_id: str) -> None:
+        """A build leaves only caches."""
+
+
+class EchoRegistry:
+    """Knows what the echo builder of the same agent has pushed."""
+
+    def __init__(self, settings: EchoRegistrySettings, directory: Path) -> None:
+        self.settings = settings
+        self.directory = directory
+
+    def ensure(self, ref: ImageRef) -> None:
+        self._fail()
+
+    def digest(self, ref: ImageRef) -> str | None:
+        self._fail()
+        try:
+            return _file(self.directory, "pushed", ref).read_text()
+        except FileNotFoundError:
+            return None
+
+    def _fail(self) -> None:
+        if self.settings.error is not None:
+            raise LaunchError(self.settings.error)
+
+
+def _file(directory: Path, kind: str, ref: ImageRef) -> Path:
+    return directory / kind / hashlib.sha256(ref.name.encode()).hexdigest()
