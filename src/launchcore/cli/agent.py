@@ -57,10 +57,11 @@ def agent(
     ] = None,
     base_url: BaseUrl = None,
 ) -> int:
-    """Serve queues on this machine: claim runs, prepare them, execute them, report.
+    """Serve queues on this machine.
 
-    SIGTERM and Ctrl-C drain: nothing new is claimed. A second one stops what runs, a third exits at
-    once. An agent that was killed takes up its runs again when it is started again.
+    It claims runs, prepares them, executes them, and reports. SIGTERM and Ctrl-C drain: nothing new
+    is claimed. A second one stops what runs, a third exits at once. An agent that was killed takes
+    up its runs again when it is started again.
     """
     if log_format not in FORMATS:
         hint = near(log_format, FORMATS) or f"one of {', '.join(FORMATS)}"

@@ -17,14 +17,14 @@ RUNS, QUEUES, AGENTS, SETUP = "Runs", "Queues and jobs", "Agents", "Set-up"
 COMMANDS = (
     Entry("submit", "launchcore.cli.submit:submit", "Submit a run to a queue.", RUNS, trailing=True),
     Entry("runs", "launchcore.cli.runs:runs", "List runs, the newest first.", RUNS),
-    Entry("show", "launchcore.cli.runs:show", "Show one run: its time-line, and why it failed.", RUNS),
+    Entry("show", "launchcore.cli.runs:show", "Show one run: how it stands, and why it failed.", RUNS),
     Entry("logs", "launchcore.cli.logs:logs", "Print the log of a run.", RUNS),
     Entry("cancel", "launchcore.cli.runs:cancel", "Cancel runs.", RUNS),
     Entry("retry", "launchcore.cli.runs:retry", "Submit a finished run again.", RUNS),
     Entry("queue", "launchcore.cli.queue:app", "Create, look at and change queues.", QUEUES, group=True),
     Entry("job", "launchcore.cli.job:app", "Create and look at jobs.", QUEUES, group=True),
     Entry("agent", "launchcore.cli.agent:agent", "Serve queues on this machine.", AGENTS),
-    Entry("agents", "launchcore.cli.agents:agents", "List the agents that queues know.", AGENTS),
+    Entry("agents", "launchcore.cli.agents:agents", "List the agents that serve queues.", AGENTS),
     Entry("demo", "launchcore.cli.demo:demo", "Watch a real job go through; needs no set-up.", SETUP),
     Entry("config", "launchcore.cli.config:app", "Check and show the configuration.", SETUP, group=True),
     Entry(

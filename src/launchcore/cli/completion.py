@@ -21,10 +21,11 @@ def completion(
         bool, typer.Option("--install", help="Add it to the shell's own start-up files.")
     ] = False,
 ) -> None:
-    """Print the completion script for a shell, or install it.
+    """Set up completion for your shell.
 
-    For one session: `eval "$(launch completion bash)"`. For good: `launch completion --install`.
-    Commands, flags, and the names of queues, jobs and runs are completed.
+    Prints the script for a shell, or installs it. For one session: `eval "$(launch completion
+    bash)"`. For good: `launch completion --install`. Commands, flags, and the names of queues, jobs
+    and runs are completed.
     """
     from typer import completion as typers
 
@@ -32,10 +33,7 @@ def completion(
     if chosen not in SHELLS:
         raise CommandError(f"there is no completion for {chosen!r}", hint=f"name one: {', '.join(SHELLS)}")
     if install:
-        _, path = typers.install(shell=chosen, prog_name="launch", complete_var="_LAUNCH_COMPLETE")  # type: ignore[attr-defined]
-        typer.echo(f"completion for {chosen} is in {path}; it works in the next shell that you start")
-        return
-    script = typers.get_completion_script(  # type: ignore[attr-defined]
-        prog_name="launch", complete_var="_LAUNCH_COMPLETE", shell=chosen
-    )
-    typer.echo(script)
+    _, path = typers.install(shell=chosen, prog_name="launch", complete_var="_LAUNCH_COMPLETE")  #
+    type: ignore[attr-defined] typer.echo(f"completion for {chosen} is in {path}; it works in the
+    next shell that you start") return script = typers.get_completion_script(  # type: ignore[attr-
+    defined] prog_name="launch", complete_var="_LAUNCH_COMPLETE", shell=chosen ) typer.echo(script)

@@ -20,10 +20,11 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the agent running.")] = False,
 ) -> int:
-    """Watch a real job go through: a queue, an agent, and a small training job from a git repository.
+    """Watch a real job go through; needs no set-up.
 
-    It needs no set-up and no network, and touches nothing outside its own directory. What it made
-    stays there to be looked at; its agent is stopped. The exit code is 0 when the run succeeded.
+    A queue, an agent, and a small training job from a git repository. It needs no network, and
+    touches nothing outside its own directory. What it made stays there to be looked at; its agent
+    is stopped. The exit code is 0 when the run succeeded.
     """
     from launchcore.demo.run import run_demo
 

@@ -41,7 +41,7 @@ def doctor(
     as_json: AsJson = False,
     base_url: BaseUrl = None,
 ) -> int:
-    """Look whether everything that runs need is there and works.
+    """Look whether everything that runs need is there.
 
     The exit code is 1 when a check failed; warnings do not count. With --json, a list of objects:
     `name`, `by`, `verdict`, `detail`, `hint`.

@@ -32,10 +32,11 @@ def logs(
     ] = False,
     base_url: BaseUrl = None,
 ) -> int:
-    """Print the log of a run: of its newest attempt, or of the one that is named.
+    """Print the log of a run.
 
-    On a terminal, colours pass, and every other control sequence in the log is made visible instead
-    of obeyed. Into a pipe or a file go the bytes as they are.
+    Of its newest attempt, or of the one that is named. On a terminal, colours pass, and every other
+    control sequence in the log is made visible instead of obeyed. Into a pipe or a file go the
+    bytes as they are.
     """
     from launchcore.cli.follow import Follower, launch_command
 

@@ -122,9 +122,10 @@ def _states(names: list[str]) -> tuple[RunState, ...]:
 
 
 def show(run: RunRef, as_json: AsJson = False, base_url: BaseUrl = None) -> None:
-    """Show one run: how it stands, its attempts, its time-line, and why it failed.
+    """Show one run: how it stands, and why it failed.
 
-    With --json, an object: `run`, and `timeline`, a list of events with their attempt's number.
+    Its attempts and its time-line too: each stage, when, how long, what came of it. With --json, an
+    object: `run`, and `timeline`, a list of events with their attempt's number.
     """
     with service(base_url) as queues:
         info = queues.run(run)
@@ -158,7 +159,10 @@ def cancel(
     ],
     base_url: BaseUrl = None,
 ) -> int:
-    """Cancel runs. A queued run ends at once; a live one is stopped by its agent."""
+    """Cancel runs.
+
+    A queued run ends at once; a live one is stopped by its agent.
+    """
     from launchcore.plugin import LaunchError, RunState
 
     worst = Exit.OK
@@ -190,7 +194,10 @@ def retry(
     as_json: Annotated[bool, typer.Option("--json", help="Print the new run as JSON.")] = False,
     base_url: BaseUrl = None,
 ) -> int:
-    """Submit a finished run again, as a new run with the same pinned source."""
+    """Submit a finished run again.
+
+    It becomes a new run, with the same pinned source.
+    """
     from launchcore.cli.follow import watch as follow
     from launchcore.cli.submit import announce
 

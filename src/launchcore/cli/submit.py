@@ -114,11 +114,12 @@ def submit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
     base_url: BaseUrl = None,
 ) -> int:
-    """Submit a run to a queue. The command to execute stands after --.
+    """Submit a run to a queue.
 
-    The run's id goes to stdout, everything else to stderr. A directory is packed (without what
-    .gitignore and .launchignore name) and uploaded; a git ref is pinned to its commit. With --watch,
-    the exit code says how the run ended, and Ctrl-C detaches: the run goes on.
+    The command to execute stands after --. The run's id goes to stdout, everything else to stderr.
+    A directory is packed (without what .gitignore and .launchignore name) and uploaded; a git ref
+    is pinned to its commit. With --watch, the exit code says how the run ended, and Ctrl-C
+    detaches: the run goes on.
 
     A command after -- replaces the one of a job.
     """
