@@ -11,6 +11,7 @@ import typer
 from launchcore.cli.errors import CommandError
 
 SHELLS = ("bash", "zsh", "fish")
+VARIABLE = "_LAUNCH_COMPLETE"
 
 
 def completion(
@@ -33,7 +34,10 @@ def completion(
     if chosen not in SHELLS:
         raise CommandError(f"there is no completion for {chosen!r}", hint=f"name one: {', '.join(SHELLS)}")
     if install:
-    _, path = typers.install(shell=chosen, prog_name="launch", complete_var="_LAUNCH_COMPLETE")  #
-    type: ignore[attr-defined] typer.echo(f"completion for {chosen} is in {path}; it works in the
-    next shell that you start") return script = typers.get_completion_script(  # type: ignore[attr-
-    defined] prog_name="launch", complete_var="_LAUNCH_COMPLETE", shell=chosen ) typer.echo(script)
+        _, path = typers.install(shell=chosen, prog_name="launch", complete_var=VARIABLE)  # type: ignore[attr-defined]
+        typer.echo(f"completion for {chosen} is in {path}; it works in the next shell that you start")
+        return
+    script = typers.get_completion_script(  # type: ignore[attr-defined]
+        prog_name="launch", complete_var=VARIABLE, shell=chosen
+    )
+    typer.echo(script)
