@@ -35,7 +35,7 @@ from launchcore.queues.bounds import (
 )
 from launchcore.queues.macros import MACROS, fill_command, macro_problems, nearest
 from launchcore.queues.schemas import fill_defaults, schema_problems
-from launchcore.queues.shape import names_problems, spec_problems, typed_problems
+from launchcore.queues.shape import names_problems, shape_problems, spec_problems, typed_problems
 
 if TYPE_CHECKING:
     from launchcore.queues.base import JobDefinition
@@ -58,9 +58,9 @@ def admit(queue: str, config: QueueConfig, spec: RunSpec) -> RunSpec:
 
     :raises LaunchError: ``config_error`` of the user, with everything that is wrong.
     """
-    problems = spec_problems(spec)
-    if problems:
+    if problems := shape_problems(spec):
         _refuse(queue, problems)
+    problems = spec_problems(spec)
     problems += _env_problems(config, spec)
     problems += _secrets_problems(config, spec)
     variables, wrong = fill_defaults("variable", config.variables, spec.variables)
@@ -129,8 +129,9 @@ def check_job(name: str, definition: JobDefinition) -> None:
         env=definition.env,
         dockerfile=definition.dockerfile,
     )
-    problems = spec_problems(as_run) + json_problems(definition.inputs, "inputs")
+    problems = shape_problems(as_run) + json_problems(definition.inputs, "inputs")
     if not problems:
+        problems = spec_problems(as_run)
         problems += names_problems("env", definition.env)
         for key, schema in definition.inputs.items():
             problems += _input_name(key) or schema_problems(schema, f"inputs.{key}", trusted=False)

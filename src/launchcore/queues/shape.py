@@ -39,8 +39,8 @@ MAX_NAME: Final = 128
 _JOB_REF: Final = re.compile(rf"{LABEL_NAME.pattern}:[1-9][0-9]{{0,8}}", re.ASCII)
 
 
-def spec_problems(spec: RunSpec) -> list[str]:
-    """What is wrong with a run whatever its queue: types, sizes, characters, absurd numbers."""
+def shape_problems(spec: RunSpec) -> list[str]:
+    """What makes a run unreadable: types, sizes, counts. With any of these, nothing else can be said."""
     problems = [
         *json_problems(spec.source.fields, "source"),
         *json_problems(spec.variables, "variables"),
@@ -48,11 +48,17 @@ def spec_problems(spec: RunSpec) -> list[str]:
     ]
     if problems or (problems := typed_problems(spec, RunSpec, MAX_SPEC_BYTES)):
         return problems
-    for name, most in MAX_COUNT.items():
-        if (count := len(getattr(spec, name))) > most:
-            problems.append(f"{name}: {count} are too many (at most {most})")
-    if problems:
-        return problems
+    counts = {name: len(getattr(spec, name)) for name in MAX_COUNT}
+    return [
+        f"{name}: {count} are too many (at most {MAX_COUNT[name]})"
+        for name, count in counts.items()
+        if count > MAX_COUNT[name]
+    ]
+
+
+def spec_problems(spec: RunSpec) -> list[str]:
+    """What is wrong with a run of good shape, whatever its queue: characters, names, absurd numbers."""
+    problems: list[str] = []
     problems += _source_problems(spec.source)
     problems += _words("command", enumerate(spec.command))
     if spec.command and not spec.command[0].strip():
