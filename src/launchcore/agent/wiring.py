@@ -7,7 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from launchcore.config.load import LoadedConfig, check_config
+from launchcore.config.check import check_config
+from launchcore.config.load import LoadedConfig
 from launchcore.config.secrets import SecretStore
 from launchcore.host.host import Host
 from launchcore.host.settings import SettingsError, structure

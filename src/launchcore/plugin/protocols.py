@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol
 
-from launchcore.plugin.contributions import Given
+from launchcore.plugin.contributions import CredentialHelper, Given, Login
 from launchcore.plugin.values import (
     BuildPlan,
     BuiltImage,
@@ -91,6 +91,13 @@ class Registry(Protocol):
         """The digest of this image there, or ``None``: not there. Used to skip builds and to pin.
 
         :raises LaunchError: when the registry could not be asked.
+        """
+
+    def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
+        """The logins that pushing to and pulling from ``repository`` need; the core gives them to builder
+        and runner. May mint a token; called shortly before each use.
+
+        :raises LaunchError: ``config_error`` when a login is configured and cannot be read.
         """
 
 

@@ -75,7 +75,8 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             )
         builds = runner.spec.needs_image and source.spec.fetches
         builder = shop.builder(claim.queue_config.builder or shop.config.builder) if builds else None
-        registry = shop.registry(claim.queue_config.registry or shop.config.registry) if builds else None
+        images = claim.queue_config.registry or shop.config.registry
+        registry = shop.registry(images) if runner.spec.needs_image else None
         if builder and not builder.spec.builds:
             raise LaunchError(
                 f"queue {claim.queue!r} runs images, this run is source code, and the builder is "

@@ -6,9 +6,11 @@ from launchcore.host.merging import merge
 from launchcore.plugin import (
     BuildPlan,
     BuiltImage,
+    CredentialHelper,
     Destination,
     Given,
     ImageRef,
+    Login,
     SourceTree,
     Stage,
 )
@@ -16,6 +18,14 @@ from launchcore.stages.labels import labels
 from launchcore.stages.s0_claim import Chosen
 from launchcore.stages.work import Work, skip, stage
 from launchcore.stages.workshop import Workshop
+
+
+def registry_logins(chosen: Chosen, repository: str | None) -> list[tuple[str, Login | CredentialHelper]]:
+    """What the registry itself gives to whoever pushes to ``repository`` or pulls from it."""
+    if chosen.registry is None or repository is None:
+        return []
+    registry = chosen.registry
+    return [(registry.plugin, login) for login in registry.object.logins(repository)]
 
 
 def build(
@@ -53,7 +63,7 @@ def build(
             labels=labels(claim, shop.site),
         )
         given = merge(
-            shop.host.calls.contribute_to_build(plan),
+            [*registry_logins(chosen, chosen.repository), *shop.host.calls.contribute_to_build(plan)],
             applies=builder.spec.applies,
             receiver=f"builder {builder.spec.name} ({builder.plugin})",
             fixed={},

@@ -24,6 +24,7 @@ from launchcore.plugin import (
 from launchcore.queues.macros import substitute
 from launchcore.stages.labels import labels, object_name
 from launchcore.stages.s0_claim import Chosen
+from launchcore.stages.s2_build import registry_logins
 from launchcore.stages.work import Work, stage
 from launchcore.stages.workshop import Workshop
 
@@ -87,6 +88,7 @@ def plan_run(
     given = merge(
         [
             *((f"secret {each.name}", each) for each in chosen.secrets),
+            *registry_logins(chosen, image.name if image else None),
             *shop.host.calls.contribute_to_run(plan),
         ],
         applies=runner.spec.applies,

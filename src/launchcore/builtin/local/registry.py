@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from launchcore.plugin import ImageRef
+from collections.abc import Sequence
+
+from launchcore.plugin import CredentialHelper, ImageRef, Login
 
 
 class LocalRegistry:
@@ -14,3 +16,7 @@ class LocalRegistry:
     def digest(self, ref: ImageRef) -> str | None:
         """``None``: nothing is stored here; a builder looks into its own engine."""
         return None
+
+    def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
+        """None are needed."""
+        return ()

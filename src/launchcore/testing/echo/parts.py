@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import attrs
@@ -11,10 +12,12 @@ import attrs
 from launchcore.plugin import (
     BuildPlan,
     BuiltImage,
+    CredentialHelper,
     FetchPlan,
     Given,
     ImageRef,
     LaunchError,
+    Login,
     Reason,
     SourceTree,
     StageContext,
@@ -104,6 +107,9 @@ class EchoRegistry:
             return _file(self.directory, "pushed", ref).read_text()
         except FileNotFoundError:
             return None
+
+    def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
+        return ()
 
     def _fail(self) -> None:
         if self.settings.error is not None:
