@@ -82,7 +82,13 @@ class TrailingCommand(PlainCommand):
             at = args.index("--")
             ctx.meta[_TRAILING] = tuple(args[at + 1 :])
             args = args[:at]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            message = getattr(error, "message", "")
+            if "unexpected extra argument" in message:
+                error.message = f"{message.rstrip('.')}: the command stands after --"  # type: ignore[attr-defined]
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND [ARGS]...]"]

@@ -34,7 +34,7 @@ def emit_json(value: Any) -> None:
     """A value of ours as JSON: frozen classes as objects, enumerations as their values."""
     import msgspec
 
-    text = msgspec.json.format(msgspec.json.encode(plain(value)), indent=2)
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2)
     print(text.decode(), flush=True)
 
 
@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:
     """A value of ours as what JSON can hold."""
     import msgspec
 
-    return msgspec.to_builtins(value, str_keys=True, enc_hook=str)
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
 
 
 def render(renderable: RenderableType, *, width: int, colour: bool) -> str:

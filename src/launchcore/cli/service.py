@@ -23,9 +23,10 @@ def loaded_config(base_url: str | None) -> LoadedConfig:
 @contextlib.contextmanager
 def service(base_url: str | None) -> Iterator[Service]:
     """The queue service at ``base_url``, or at the configured place."""
+    url = loaded_config(base_url).config.base_url
     from launchcore.queues.connect import open_service
 
-    found = open_service(loaded_config(base_url).config.base_url)
+    found = open_service(url)
     try:
         yield found
     finally:
