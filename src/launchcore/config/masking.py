@@ -108,7 +108,8 @@ class Masker:
 
     def _beginning(self, data: bytes) -> int:
         """How many bytes at the end of ``data`` may be the beginning of a form: the most that may."""
-        most = next((size for size in range(_HEAD - 1, 0, -1) if data[-size:] in self._short), 0)
+        sizes = range(min(_HEAD - 1, len(data)), 0, -1)
+        most = next((size for size in sizes if data[-size:] in self._short), 0)
         for head, (longest, forms) in self._heads.items():
             at = data.find(head, max(0, len(data) - longest + 1))
             while at >= 0:
