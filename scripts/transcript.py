@@ -1,18 +1,21 @@
 """Run ``make demo`` and put what it prints into README.md, between the markers, as it came.
 
-``python -m scripts.transcript`` (``make transcript``). Ids, times and ages are those of that run. Only
-escape sequences are taken out, and the directory of the demo is as the demo says it.
+``python -m scripts.transcript`` (``make transcript``). Ids, times and ages are those of that run; only
+escape sequences are taken out. It runs in a directory that says nothing about whose machine it was.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "README.md"
+PLACE = Path("/tmp/launch-demo")  # noqa: S108 (it is shown to the reader)
+COMMAND = ("make", "--no-print-directory", "demo", f"DEMO_ARGS=--directory {PLACE}")
 BEGIN = "<!-- transcript: begin, written by `make transcript` -->"
 END = "<!-- transcript: end -->"
 
@@ -30,12 +33,14 @@ def splice(page: str, transcript: str) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{PAGE.name} has lost its markers")
-    return f"{head}{begin}\n```text\n$ make demo\n{transcript}\n```\n{end}{tail}"
+    command = f'$ make demo DEMO_ARGS="--directory {PLACE}"'
+    return f"{head}{begin}\n```text\n{command}\n{transcript}\n```\n{end}{tail}"
 
 
 def main() -> int:
+    shutil.rmtree(PLACE, ignore_errors=True)
     done = subprocess.run(
-        ["make", "--no-print-directory", "demo"],
+        COMMAND,
         cwd=ROOT,
         check=False,
         stdin=subprocess.DEVNULL,
