@@ -33,11 +33,6 @@ def python() -> CheckResult:
     return CheckResult(verdict=OK, detail=f"{platform.python_version()} at {sys.executable}")
 
 
-def git() -> CheckResult:
-    """The git executable, for git sources."""
-    return _tool(shutil.which("git"), "install git, for instance: apt-get install git")
-
-
 def uv() -> CheckResult:
     """uv, which makes the environments of runs that have dependencies."""
     path: str | None = None
@@ -156,7 +151,6 @@ def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     """Our own checks, in the order in which they are shown."""
     config = loaded.config
     yield Check(name="Python", run=python)
-    yield Check(name="git", run=git)
     yield Check(name="uv", run=uv)
     yield Check(name="configuration", run=lambda: configuration(loaded, host))
     yield Check(name="plugins", run=lambda: plugins(host))

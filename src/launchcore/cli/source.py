@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 CHUNK = 1 << 20
+RESOLVE_SECONDS = 60.0
+"""How long a remote may take to say what a ref stands for."""
 
 
 def make_source(flags: SourceFlags, service: Service, config: AgentConfig, tell: Tell) -> SourceRef:
@@ -82,39 +84,46 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _git(flags: SourceFlags, service: Service, config: AgentConfig, tell: Tell) -> SourceRef:
-    from launchcore.builtin.git.resolve import resolve_ref
-    from launchcore.builtin.git.settings import GitSettings
+    from launchcore.builtin.git.remote import resolve_ref
+    from launchcore.builtin.git.settings import GitFields, GitSettings
     from launchcore.host.settings import structure
     from launchcore.plugin import SourceRef
 
     settings = structure(GitSettings, config.plugins.get("git", {}), path="plugins.git")
     local = is_local(config.base_url)
     url, ref = _location(flags)
+    fields: dict[str, Any] = {"url": url, "ref": ref, "subdir": flags.subdir}
     patch = _patch_file(flags.patch)
-    pinned_by_checkout = False
-    if Path(url).is_dir():
-        url, commit, patch = _checkout(Path(url), ref, flags, local=local, patch=patch, tell=tell)
-        if commit is not None:
-            ref, pinned_by_checkout = ref or commit, True
+    if Path(url).is_dir() and not _is_bare(Path(url)):
+        found, patch = _checkout(Path(url), ref, flags, local=local, patch=patch, tell=tell)
+        fields.update(found)
+        if flags.subdir is not None and found.get("subdir"):
+            fields["subdir"] = f"{found['subdir']}/{flags.subdir}"
+        elif flags.subdir is not None:
+            fields["subdir"] = flags.subdir
     elif flags.dirty:
         raise CommandError("--dirty needs a checkout on this machine", hint="use --git . in the checkout")
-    fields: dict[str, Any] = {"url": url}
-    if ref is not None:
-        fields["ref"] = ref
-    if not flags.no_pin:
-        found = resolve_ref(url, ref, settings=settings, local=local, timeout=settings.timeout_seconds)
-        fields["commit"] = found.commit
-        if not pinned_by_checkout:
-            fields["ref"] = found.ref
-            tell(f"pinned {found.ref or url} to {found.commit[:12]}")
-    if flags.subdir is not None:
-        fields["subdir"] = flags.subdir
+    elif Path(url).is_dir():
+        fields["url"] = str(Path(url).resolve())
+    fields = {name: value for name, value in fields.items() if value is not None}
+    structure(GitFields, fields, path="--git")
+    if "commit" not in fields and not flags.no_pin:
+        patience = min(settings.timeout_seconds, RESOLVE_SECONDS)
+        resolved = resolve_ref(fields["url"], ref, settings=settings, local=local, timeout=patience)
+        fields["commit"] = resolved.commit
+        if resolved.ref is not None:
+            fields["ref"] = resolved.ref
+        tell(f"pinned {resolved.ref or fields['url']} to {resolved.commit[:12]}")
     if patch:
         with tempfile.TemporaryFile() as file:
             file.write(patch)
             fields["patch"], length, _ = _upload(file, service)
         tell(f"uploaded a patch of {size(length)}")
     return SourceRef(type="git", fields=fields)
+
+
+def _is_bare(path: Path) -> bool:
+    return (path / "HEAD").is_file() and (path / "objects").is_dir()
 
 
 def is_local(base_url: str) -> bool:
@@ -146,22 +155,33 @@ def _patch_file(path: Path | None) -> bytes:
 
 def _checkout(
     path: Path, ref: str | None, flags: SourceFlags, *, local: bool, patch: bytes, tell: Tell
-) -> tuple[str, str | None, bytes]:
-    """A checkout of the user's: the URL to fetch from, the commit, the patch."""
-    from launchcore.builtin.git.checkout import describe_checkout, make_patch
+) -> tuple[dict[str, Any], bytes]:
+    """A checkout of the user's: what it says about the source, and the patch.
+
+    Agents fetch from its remote; where the commit is not there, and the agent is on this machine, from
+    the checkout itself.
+    """
+    from launchcore.builtin.git.worktree import describe_checkout, make_patch
 
     found = describe_checkout(path)
-    here = str(path.resolve())
+    fields: dict[str, Any] = {"url": found.url, "subdir": found.subdir}
+    if ref is not None and flags.dirty:
+        raise CommandError("--dirty goes with the commit that is checked out", hint="leave --ref out")
     if ref is None:
-        if found.dirty and not flags.dirty and not patch:
-            tell("! what is not committed stays here: --dirty takes it along")
+        fields["ref"] = found.branch
+        if not flags.no_pin:
+            fields["commit"] = found.commit
         if flags.dirty:
             patch = make_patch(path)
-    elif flags.dirty:
-        raise CommandError("--dirty goes with the commit that is checked out", hint="leave --ref out")
-    if found.url is not None and not found.unpushed:
-        return found.url, None if ref else found.commit, patch
-    if not local:
-        why = "has no remote" if found.url is None else f"has commits that its remote {found.url} lacks"
-        raise CommandError(f"the checkout {here} {why}, so no agent could fetch it", hint="push it first")
-    return here, None if ref else found.commit, patch
+        elif found.dirty and not patch:
+            tell("! what is not committed stays here: --dirty takes it along")
+    if found.url is None or (ref is None and found.unpushed):
+        if not local:
+            why = "has no remote" if found.url is None else f"has commits that {found.url} lacks"
+            raise CommandError(
+                f"the checkout {found.root} {why}: no agent could fetch it", hint="push it first"
+            )
+        fields["url"] = str(found.root)
+    commit = "" if ref is not None else f" at {found.commit[:12]}"
+    tell(f"git source: {fields['url']}{commit}")
+    return fields, patch

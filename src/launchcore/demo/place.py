@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from launchcore.cli.errors import CommandError
 from launchcore.cli.exits import Exit
@@ -33,7 +34,7 @@ class Place:
 
     @property
     def base_url(self) -> str:
-        return f"sqlite:///{self.directory / 'queue.db'}"
+        return f"sqlite://{quote(str(self.directory / 'queue.db'))}"
 
     @property
     def config(self) -> Path:
