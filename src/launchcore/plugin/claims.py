@@ -44,6 +44,8 @@ class AgentInfo:
     version: str
     queues: tuple[str, ...]
     max_jobs: int = -1
+    host_bound: tuple[str, ...] = ()
+    """Names of runners whose objects only an agent of the same host can see (``RunnerSpec.host_bound``)."""
 
 
 @attrs.frozen(kw_only=True)

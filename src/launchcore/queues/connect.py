@@ -1,0 +1,83 @@
+"""From a URL to a queue service. ``sqlite:///ABSOLUTE/PATH.db`` is the embedded queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from launchcore.plugin import Fault, LaunchError, QueueClient, Reason
+from launchcore.queues.base import Service
+
+
+def default_url() -> str:
+    """The embedded queue of this user."""
+    import platformdirs
+
+    path = Path(platformdirs.user_data_dir("launchcore")) / "queue.db"
+    return f"sqlite://{quote(str(path))}"
+
+
+def open_service(url: str) -> Service:
+    """The user's side of the queue service at ``url``.
+
+    :raises LaunchError: ``config_error``: no such kind of service, or it cannot be opened.
+    :raises QueueUnavailable: it cannot be reached, or is locked.
+    """
+    path = database_path(url)
+    from launchcore.queues.embedded import EmbeddedService
+    from launchcore.store.database import Database
+
+    return EmbeddedService(Database(path))
+
+
+def open_client(
+    url: str,
+    *,
+    host_bound_types: frozenset[str] = frozenset(),
+    lost_after: float = 600.0,
+    busy_seconds: float = 5.0,
+) -> QueueClient:
+    """The agent's side of the embedded queue at ``url``; raises like :func:`open_service`.
+
+    :param host_bound_types: names of runners whose objects only an agent of the same host can see,
+        besides those that the agent itself names.
+    :param lost_after: how many seconds after its lease's end a run that nobody could adopt is given up.
+    """
+    path = database_path(url)
+    from launchcore.queues.embedded import EmbeddedClient
+    from launchcore.store.database import Database
+
+    return EmbeddedClient(
+        Database(path, busy_seconds=busy_seconds), host_bound_types=host_bound_types, lost_after=lost_after
+    )
+
+
+def database_path(url: str) -> Path:
+    """The file that a ``sqlite`` URL means.
+
+    :raises LaunchError: ``config_error`` (user): it is no such URL.
+
+    >>> database_path("sqlite:///var/lib/launchcore/queue.db")
+    PosixPath('/var/lib/launchcore/queue.db')
+    """
+    hint = "a queue service is sqlite:///ABSOLUTE/PATH.db"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _refused(f"{url[:200]!r} is no URL", hint) from None
+    if parts.scheme != "sqlite":
+        kind = f"no queue service for {parts.scheme}://" if parts.scheme else f"{url[:200]!r} is no URL"
+        raise _refused(kind, hint)
+    path = unquote(parts.path)
+    if parts.netloc:
+        raise _refused(
+            f"{url[:200]!r} has {parts.netloc!r} where a host would be",
+            f"three slashes, then the path: sqlite:///{parts.netloc}{parts.path}",
+        )
+    if parts.query or parts.fragment or path in ("", "/") or path.endswith("/") or "\0" in path:
+        raise _refused(f"{url[:200]!r} does not name a file", f"{hint}; write ? as %3F and # as %23")
+    return Path("/" + path.lstrip("/"))
+
+
+def _refused(detail: str, hint: str) -> LaunchError:
+    return LaunchError(detail, reason=Reason.CONFIG_ERROR, fault=Fault.USER, hint=hint)

@@ -1,0 +1,375 @@
+"""The embedded queue: both sides of a queue service over one database file, without a server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import IO, TypeVar
+
+import attrs
+import sqlalchemy as sa
+
+from launchcore.plugin import (
+    AgentInfo,
+    Claim,
+    Lease,
+    Priority,
+    QueueConfig,
+    QueueUnavailable,
+    RunSpec,
+    Stop,
+    TimelineEvent,
+    Update,
+)
+from launchcore.queues.admission import admit, check_job, check_name, check_queue
+from launchcore.queues.base import (
+    AgentRow,
+    Job,
+    JobDefinition,
+    LogChunk,
+    Page,
+    QueueInfo,
+    RunFilter,
+    RunInfo,
+)
+from launchcore.store import (
+    agents,
+    attempts,
+    claims,
+    codec,
+    jobs,
+    logs,
+    lookup,
+    queues,
+    runs_change,
+    runs_read,
+    timeline,
+)
+from launchcore.store.archives import DEFAULT_LIMIT
+from launchcore.store.bell import Ear
+from launchcore.store.database import Database
+
+T = TypeVar("T")
+
+_SHORTEST_SLEEP = 0.02
+"""Seconds: a deadline of the store's clock that is due already is looked at again after these."""
+
+
+class EmbeddedService:
+    """Implements :class:`launchcore.queues.base.Service`. Closes the database with itself.
+
+    :param lost_after: as in :class:`EmbeddedClient`.
+    """
+
+    def __init__(self, database: Database, *, lost_after: float = 600.0) -> None:
+        self._database = database
+        self._lost_after = lost_after
+
+    # queues and jobs
+
+    def create_queue(self, name: str, config: QueueConfig) -> QueueInfo:
+        check_name("queue", name)
+        check_queue(config)
+        self._database.write(lambda tx: queues.create(tx, name, config))
+        return self.queue(name)
+
+    def edit_queue(self, name: str, config: QueueConfig, *, paused: bool | None = None) -> QueueInfo:
+        check_queue(config)
+        self._database.write(lambda tx: queues.edit(tx, name, config, paused))
+        return self.queue(name)
+
+    def delete_queue(self, name: str, *, force: bool = False) -> None:
+        self._database.write(lambda tx: queues.delete(tx, name, force=force))
+
+    def queue(self, name: str) -> QueueInfo:
+        with self._database.read() as connection:
+            return queues.info(connection, self._database.configs, name, now=self._database.clock())
+
+    def list_queues(self) -> Sequence[QueueInfo]:
+        with self._database.read() as connection:
+            return queues.listed(connection, self._database.configs, now=self._database.clock())
+
+    def create_job(self, name: str, definition: JobDefinition) -> Job:
+        check_job(name, definition)
+        return self._database.write(lambda tx: jobs.create(tx, name, definition))
+
+    def job(self, ref: str) -> Job:
+        with self._database.read() as connection:
+            return jobs.find(connection, ref)
+
+    def list_jobs(self) -> Sequence[Job]:
+        with self._database.read() as connection:
+            return jobs.listed(connection)
+
+    def job_versions(self, name: str) -> Sequence[Job]:
+        with self._database.read() as connection:
+            return jobs.versions(connection, name)
+
+    # runs
+
+    def submit(
+        self,
+        queue: str,
+        spec: RunSpec,
+        *,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        key: str | None = None,
+    ) -> RunInfo:
+        return self._submit(queue, spec, priority=priority, submitter=submitter, key=key)
+
+    def run(self, ref: str) -> RunInfo:
+        with self._database.read() as connection:
+            return _known(connection, runs_read.find(connection, ref))
+
+    def list_runs(self, filter: RunFilter) -> Page:
+        with self._database.read() as connection:
+            if filter.queue is not None:
+                lookup.find_queue(connection, filter.queue)
+            return runs_read.page(connection, filter)
+
+    def timeline(self, run_id: str) -> Sequence[tuple[int, TimelineEvent]]:
+        with self._database.read() as connection:
+            found = timeline.read(connection, run_id)
+            if found is None:
+                raise runs_read.no_run(connection, run_id)
+            return found
+
+    def logs(
+        self, run_id: str, *, attempt: int | None = None, offset: int = 0, limit: int = 1 << 20
+    ) -> LogChunk:
+        with self._database.read() as connection:
+            chunk = logs.read(connection, run_id, number=attempt, offset=offset, limit=limit)
+            if chunk is None:
+                raise runs_read.no_run(connection, run_id)
+            return chunk
+
+    def wait(self, run_id: str, changes: int, *, timeout: float) -> RunInfo:
+        end = time.monotonic() + timeout
+        with self._database.bell.listen([f"run:{run_id}"]) as ear:
+            while True:
+                with self._database.read() as connection:
+                    latest = runs_read.changes(connection, run_id)
+                    left = end - time.monotonic()
+                    if latest is None or latest != changes or left <= 0:
+                        return _known(connection, run_id)
+                ear.wait(left)
+                if self._database.closed:
+                    raise QueueUnavailable("the queue database has been closed")
+
+    def cancel(self, run_id: str, *, by: str = "") -> RunInfo:
+        self._database.write(lambda tx: runs_change.cancel(tx, run_id, by, lost_after=self._lost_after))
+        with self._database.read() as connection:
+            return _known(connection, run_id)
+
+    def retry(self, run_id: str, *, submitter: str = "") -> RunInfo:
+        with self._database.read() as connection:
+            run = _known(connection, run_id)
+        if not run.state.final:
+            raise codec.user_error(
+                f"run {run_id} is {run.state.value}: only a run that has ended can be tried again",
+                f"`launch cancel {run_id}` first",
+            )
+        spec = attrs.evolve(run.spec, source=run.pinned) if run.pinned else run.spec
+        by = submitter or run.submitter
+        return self._submit(run.queue, spec, priority=run.priority, submitter=by, retry_of=run_id)
+
+    # archives and agents
+
+    def put_archive(self, chunks: Iterable[bytes], *, limit: int = DEFAULT_LIMIT) -> str:
+        return self._database.archives.put(chunks, limit=limit)
+
+    def has_archive(self, digest: str) -> bool:
+        return self._database.archives.has(digest)
+
+    def open_archive(self, digest: str) -> IO[bytes]:
+        return self._database.archives.open(digest)
+
+    def agents(self) -> Sequence[AgentRow]:
+        with self._database.read() as connection:
+            return agents.listed(connection, now=self._database.clock())
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _submit(
+        self,
+        queue: str,
+        spec: RunSpec,
+        *,
+        priority: Priority,
+        submitter: str,
+        key: str | None = None,
+        retry_of: str | None = None,
+    ) -> RunInfo:
+        while True:
+            with self._database.read() as connection:
+                row = lookup.find_queue(connection, queue)
+                config = lookup.config_of(connection, self._database.configs, row.id, row.revision)
+            admitted = admit(queue, config, spec)  # outside the transaction: it may take milliseconds
+            asked = runs_change.Submission(
+                queue=queue,
+                revision=row.revision,
+                spec=admitted,
+                stored_spec=codec.encode_asked(admitted, "the run"),
+                priority=priority,
+                submitter=codec.text(submitter, 255),
+                key=key,
+                retry_of=retry_of,
+            )
+            try:
+                stored = self._database.write(lambda tx, asked=asked: runs_change.submit(tx, asked))  # type: ignore[misc]
+            except (runs_change.QueueChanged, sa.exc.IntegrityError):
+                continue  # the queue was edited meanwhile; or an id came twice
+            if isinstance(stored, RunInfo):
+                return stored
+            return self.run(stored)
+
+
+class EmbeddedClient:
+    """Implements :class:`launchcore.plugin.QueueClient`. Closes the database with itself.
+
+    :param host_bound_types: names of runners whose objects only an agent of the same host can see;
+        their attempts are adopted on that host only.
+    :param lost_after: seconds after its lease's end when an attempt that nobody adopted is given up.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        host_bound_types: frozenset[str] = frozenset(),
+        lost_after: float = 600.0,
+    ) -> None:
+        self._database = database
+        self._host_bound_types = host_bound_types
+        self._lost_after = lost_after
+        self._wakes = 0
+        self._seen = {"claim": 0, "stops": 0}
+        self._wake_lock = threading.Lock()
+
+    def identity(self) -> str:
+        with self._database.read() as connection:
+            return lookup.identity(connection)
+
+    def register(self, agent: AgentInfo, *, lease_seconds: float, previous_is_dead: bool = False) -> None:
+        self._database.write(
+            lambda tx: agents.register(
+                tx, agent, lease_seconds=lease_seconds, previous_is_dead=previous_is_dead
+            )
+        )
+
+    def unregister(self, agent: AgentInfo) -> None:
+        self._database.write(lambda tx: agents.unregister(tx, agent))
+
+    def claim(
+        self, agent: AgentInfo, queues: Sequence[str], *, limit: int, lease_seconds: float, wait: float
+    ) -> Sequence[Claim]:
+        end = time.monotonic() + wait
+        found = self._claim(agent, queues, limit, lease_seconds)
+        if found.claims or wait <= 0:
+            return found.claims
+        woken = self._seen["claim"]
+        with self._database.bell.listen([self._topic, *(f"queue:{name}" for name in queues)]) as ear:
+            while True:
+                found = self._claim(agent, queues, limit, lease_seconds)
+                left = end - time.monotonic()
+                if found.claims or left <= 0 or self._woken("claim", woken):
+                    return found.claims
+                self._sleep(ear, left, found.next_at)
+
+    def reclaim(self, agent: AgentInfo, *, lease_seconds: float) -> Sequence[Claim]:
+        return self._database.write(
+            lambda tx: claims.reclaim(
+                tx,
+                agent,
+                lease_seconds=lease_seconds,
+                host_bound=self._host_bound(agent),
+            )
+        )
+
+    def renew(self, agent: AgentInfo, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
+        return self._database.write(lambda tx: agents.renew(tx, agent, leases, lease_seconds=lease_seconds))
+
+    def stops(self, agent: AgentInfo, known: frozenset[str], *, wait: float) -> Sequence[Stop]:
+        end = time.monotonic() + wait
+        woken = self._seen["stops"]
+        with self._database.bell.listen([self._topic, f"agent:{agent.name}"]) as ear:
+            while True:
+                with self._database.read() as connection:
+                    found, next_at = claims.stops(
+                        connection, agent.session, known, now=self._database.clock()
+                    )
+                left = end - time.monotonic()
+                if found or left <= 0 or self._woken("stops", woken):
+                    return found
+                self._sleep(ear, left, next_at)
+
+    def write(self, lease: Lease, update: Update) -> None:
+        self._database.write(lambda tx: attempts.write(tx, lease.attempt_id, lease.token, update))
+
+    def release(self, lease: Lease, detail: str) -> None:
+        self._database.write(lambda tx: attempts.release(tx, lease.attempt_id, lease.token, detail))
+
+    def ended(self, attempt_ids: Sequence[str]) -> frozenset[str]:
+        with self._database.read() as connection:
+            return attempts.ended(connection, attempt_ids)
+
+    def open_archive(self, digest: str) -> IO[bytes]:
+        return self._database.archives.open(digest)
+
+    def wake(self) -> None:
+        """Like the protocol's; a call that begins just after it may return early as well."""
+        with self._wake_lock:
+            self._wakes += 1
+        self._database.bell.ring_here([self._topic])
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _claim(
+        self, agent: AgentInfo, names: Sequence[str], limit: int, lease_seconds: float
+    ) -> claims.Found:
+        return self._database.write(
+            lambda tx: claims.claim(
+                tx,
+                agent,
+                names,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                lost_after=self._lost_after,
+                host_bound=self._host_bound(agent),
+            )
+        )
+
+    def _host_bound(self, agent: AgentInfo) -> frozenset[str]:
+        return self._host_bound_types.union(agent.host_bound)
+
+    def _woken(self, call: str, before: int) -> bool:
+        """Whether :meth:`wake` was called since a call of this kind last noticed one."""
+        with self._wake_lock:
+            if self._wakes == before:
+                return False
+            self._seen[call] = self._wakes
+            return True
+
+    def _sleep(self, ear: Ear, left: float, next_at: float | None) -> None:
+        """Until the bell rings, the time is up, or something is due on the store's clock."""
+        if next_at is not None:
+            left = min(left, max(_SHORTEST_SLEEP, next_at - self._database.clock()))
+        ear.wait(left)
+        if self._database.closed:
+            raise QueueUnavailable("the queue database has been closed")
+
+    @property
+    def _topic(self) -> str:
+        return f"client:{id(self)}"
+
+
+def _known(connection: sa.Connection, run_id: str) -> RunInfo:
+    """:raises NotFound: there is no run with this id."""
+    run = runs_read.one(connection, run_id)
+    if run is None:
+        raise runs_read.no_run(connection, run_id)
+    return run

@@ -1,0 +1,87 @@
+"""Reading what several transactions need, and finding things by the names that people type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from launchcore.plugin import QueueConfig
+from launchcore.queues.base import NotFound
+from launchcore.store import codec
+from launchcore.store.tables import attempts, queue_revisions, queues, run_specs, runs, service
+from launchcore.store.writer import Configs
+
+ATTEMPT = (
+    attempts,
+    runs.c.id.label("run_id"),
+    runs.c.submitted_at,
+    runs.c.cancelled_by,
+    runs.c.lost,
+    runs.c.retries,
+    runs.c.pinned,
+    runs.c.image,
+)
+"""The columns of an attempt with what its run adds to it."""
+
+ATTEMPT_OF_RUN = (
+    sa.select(*ATTEMPT)
+    .join(runs, runs.c.seq == attempts.c.run_seq)
+    .where(runs.c.id == bindparam("run"), attempts.c.number == bindparam("number"))
+)
+ATTEMPT_WITH_SPEC = (
+    sa.select(*ATTEMPT, run_specs.c.spec, queues.c.name.label("queue"))
+    .join(runs, runs.c.seq == attempts.c.run_seq)
+    .join(run_specs, run_specs.c.seq == runs.c.seq)
+    .join(queues, queues.c.id == attempts.c.queue_id)
+)
+
+_QUEUE = sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
+_QUEUE_NAMES = sa.select(queues.c.name).where(queues.c.deleted_at.is_(None)).order_by(queues.c.name)
+_CONFIG = sa.select(queue_revisions.c.config).where(
+    queue_revisions.c.queue_id == bindparam("queue"), queue_revisions.c.revision == bindparam("revision")
+)
+
+_IDENTITY = sa.select(service.c.identity)
+
+
+def find_queue(connection: sa.Connection, name: str) -> Any:
+    """The row of a queue.
+
+    :raises NotFound: there is none of that name.
+    """
+    row = connection.execute(_QUEUE, {"name": name}).first()
+    if row is None:
+        names = connection.execute(_QUEUE_NAMES).scalars().all()
+        raise unknown("queue", name, names, otherwise="make it with `launch queue create`")
+    return row
+
+
+def config_of(connection: sa.Connection, configs: Configs, queue_id: int, revision: int) -> QueueConfig:
+    """A queue's configuration in one of its revisions."""
+    key = (queue_id, revision)
+    if key not in configs:
+        stored = connection.execute(_CONFIG, {"queue": queue_id, "revision": revision}).scalar_one()
+        configs[key] = codec.decode_config(stored)
+    return configs[key]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, otherwise: str | None = None) -> NotFound:
+    """The error for a name that is nobody's, with the nearest right ones."""
+    choices = list(known)
+    near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    if near:
+        hint: str | None = f"did you mean {' or '.join(near)}?"
+    elif choices and len(choices) <= 8:
+        hint = f"there are: {', '.join(choices)}"
+    else:
+        hint = otherwise
+    return NotFound(f"no {kind} {name[:80]!r}", hint=hint)
+
+
+def identity(connection: sa.Connection) -> str:
+    """What tells this queue service from every other."""
+    return str(connection.execute(_IDENTITY).scalar_one())

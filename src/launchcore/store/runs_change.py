@@ -1,0 +1,165 @@
+"""What users do to runs: submit and cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from launchcore.plugin import Priority, RunSpec, RunState, Stage
+from launchcore.queues.base import RunInfo
+from launchcore.store import codec, endings, expiry, timeline
+from launchcore.store.ids import new_run_id
+from launchcore.store.lookup import ATTEMPT, find_queue
+from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
+from launchcore.store.writer import Transaction
+
+_KEY = sa.select(runs.c.id).where(
+    runs.c.queue_id == bindparam("queue"), runs.c.submit_key == bindparam("key")
+)
+_INSERT = runs.insert()
+_INSERT_SPEC = run_specs.insert()
+_RUN = sa.select(runs).where(runs.c.id == bindparam("run"))
+_CANCEL = runs.update().values(
+    state=RunState.CANCELLED.value,
+    ended_at=bindparam("p_now", type_=sa.Float),
+    cancel_requested_at=bindparam("p_now", type_=sa.Float),
+    cancelled_by=bindparam("p_by"),
+    failure=bindparam("p_failure"),
+    retry_at=None,
+    changes=runs.c.changes + 1,
+)
+_CANCEL_QUEUED = _CANCEL.where(runs.c.seq == bindparam("p_seq"))
+_CANCEL_ALL = _CANCEL.where(runs.c.queue_id == bindparam("p_queue"), runs.c.state == QUEUED).returning(
+    runs.c.id
+)
+_REQUEST = (
+    runs.update()
+    .where(runs.c.seq == bindparam("p_seq"))
+    .values(
+        cancel_requested_at=bindparam("p_now", type_=sa.Float),
+        cancelled_by=bindparam("p_by"),
+        changes=runs.c.changes + 1,
+    )
+)
+_REQUEST_ATTEMPT = (
+    attempts.update()
+    .where(attempts.c.run_seq == bindparam("p_seq"), attempts.c.ended_at.is_(None))
+    .values(
+        cancel_requested_at=bindparam("p_now", type_=sa.Float), stop_at=bindparam("p_now", type_=sa.Float)
+    )
+    .returning(attempts.c.agent)
+)
+_LIVE = (
+    sa.select(*ATTEMPT, queues.c.name.label("queue"))
+    .join(runs, runs.c.seq == attempts.c.run_seq)
+    .join(queues, queues.c.id == attempts.c.queue_id)
+    .where(attempts.c.run_seq == bindparam("seq"), attempts.c.ended_at.is_(None))
+)
+
+
+@attrs.frozen(kw_only=True)
+class Submission:
+    """What is to be stored as a run: admitted, and encoded."""
+
+    queue: str
+    revision: int
+    """Of the queue's configuration, by which it was admitted."""
+    spec: RunSpec
+    stored_spec: str
+    priority: Priority
+    submitter: str
+    key: str | None = None
+    retry_of: str | None = None
+
+
+class QueueChanged(Exception):
+    """The queue was edited between admission and the transaction: admit again."""
+
+
+def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
+    """Store a new run, and return it; or the id of the run that was stored with the same key.
+
+    :raises NotFound: there is no such queue.
+    :raises QueueChanged: the admission is out of date.
+    """
+    queue = find_queue(transaction.connection, asked.queue)
+    if asked.key is not None:
+        earlier = transaction.execute(_KEY, {"queue": queue.id, "key": asked.key}).scalar()
+        if earlier is not None:
+            return str(earlier)
+    if queue.revision != asked.revision:
+        raise QueueChanged
+    run_id, now, spec = new_run_id(transaction.now), transaction.now, asked.spec
+    job, _, version = (spec.job or "").partition(":")
+    row = {
+        "id": run_id,
+        "queue_id": queue.id,
+        "state": RunState.QUEUED.value,
+        "priority": int(asked.priority),
+        "name": spec.name,
+        "job_name": job or None,
+        "job_version": int(version) if version.isdecimal() and len(version) < 10 else None,
+        "submitter": asked.submitter,
+        "submit_key": asked.key,
+        "submitted_at": now,
+        "retry_of": asked.retry_of,
+    }
+    key = transaction.execute(_INSERT, row).inserted_primary_key
+    assert key is not None
+    transaction.execute(_INSERT_SPEC, {"seq": key[0], "spec": asked.stored_spec})
+    transaction.ring(f"queue:{asked.queue}")
+    return RunInfo(
+        id=run_id,
+        queue=asked.queue,
+        state=RunState.QUEUED,
+        priority=asked.priority,
+        spec=spec,
+        submitter=asked.submitter,
+        submitted_at=now,
+        retry_of=asked.retry_of,
+        changes=1,
+    )
+
+
+def cancel(transaction: Transaction, run_id: str, by: str, *, lost_after: float) -> bool:
+    """Cancel a run. Once this is durable, nothing of it starts any more. False: there is no such run.
+
+    A queued run ends now; a live one is stopped by its agent, and one whose agent is gone before it
+    started anything ends now as well. A run that has ended stays as it is.
+    """
+    run = transaction.execute(_RUN, {"run": run_id}).first()
+    if run is None:
+        return False
+    state, by = RunState(run.state), codec.text(by, 255)
+    if state.final:
+        return True
+    values = {"p_seq": run.seq, "p_now": transaction.now, "p_by": by or None}
+    if state is RunState.QUEUED:
+        transaction.execute(_CANCEL_QUEUED, values | {"p_failure": codec.encode(endings.cancelled(by, None))})
+        transaction.ring(f"run:{run_id}")
+        return True
+    if run.cancel_requested_at is None:
+        transaction.execute(_REQUEST, values)
+        for agent in transaction.execute(_REQUEST_ATTEMPT, values).scalars().all():
+            transaction.ring(f"agent:{agent}")
+        timeline.note(transaction, run.seq, 0, Stage.EXECUTE, f"cancel requested{f' by {by}' if by else ''}")
+        transaction.ring(f"run:{run_id}")
+    live: Any = transaction.execute(_LIVE, {"seq": run.seq}).first()
+    if live is not None and live.lease_expires_at <= transaction.now and not expiry.may_have_started(live):
+        expiry.look(transaction, live, lost_after=lost_after)
+    return True
+
+
+def cancel_all_queued(transaction: Transaction, queue_id: int, by: str) -> None:
+    """End every run that waits in a queue."""
+    values = {
+        "p_queue": queue_id,
+        "p_now": transaction.now,
+        "p_by": by,
+        "p_failure": codec.encode(endings.cancelled(by, None)),
+    }
+    for run_id in transaction.execute(_CANCEL_ALL, values).scalars().all():
+        transaction.ring(f"run:{run_id}")
