@@ -1,0 +1,8 @@
+"""For all tests: a slow machine is no failure of a property test."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("launchcore", deadline=None)
+settings.load_profile("launchcore")
