@@ -119,6 +119,12 @@ def environment(pid: int) -> bytes:
     return b"\0" + _read(f"/proc/{pid}/environ")
 
 
+def value_of(environ: bytes, name: str) -> str | None:
+    """A variable's value in what :func:`environment` gives."""
+    _, found, rest = environ.partition(b"\0" + name.encode() + b"=")
+    return os.fsdecode(rest.partition(b"\0")[0]) if found else None
+
+
 def is_marked(pid: int, marks: Iterable[bytes]) -> bool:
     """Whether all these variables are in the environment that the process was started with."""
     data = environment(pid)

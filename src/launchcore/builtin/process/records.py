@@ -136,6 +136,9 @@ class Place:
     def started(self) -> Started | None:
         return cast("Started | None", read_json(self._started))
 
+    def has_ended(self) -> bool:
+        return self._exit.exists()
+
     def exit(self) -> Exit | None:
         return cast("Exit | None", read_json(self._exit))
 

@@ -105,9 +105,12 @@ class Station:
                 "errno": problem.number,
                 "detail": str(problem),
             }
-        except (OSError, ValueError) as problem:
+        except ValueError as problem:  # a zero byte among the arguments
             self._undo(place, started)
-            return {"error": "failed", "detail": str(problem), "errno": getattr(problem, "errno", None)}
+            return {"error": "unusable", "detail": str(problem)}
+        except OSError as problem:
+            self._undo(place, started)
+            return {"error": "failed", "detail": str(problem)}
         life = Life(self, place, started, child=True)
         self._lives[attempt] = life
         self._by_pid[life.pid] = life
@@ -187,7 +190,7 @@ class Station:
         try:
             self._tombstones.add(attempt)
         except OSError as problem:
-            return {"error": "failed", "detail": str(problem), "errno": problem.errno}
+            return {"error": "failed", "detail": str(problem)}
         return {"started": None}
 
     def _cleanup(self, attempt: str, answer: Answer) -> None:
