@@ -121,6 +121,10 @@ class Catalog:
         """All offers of one kind, by name."""
         return tuple(offer for offer in self._offers if type(offer.spec) is kind)
 
+    def all(self) -> tuple[Offer[Any], ...]:
+        """All offers of all kinds, by name."""
+        return self._offers
+
     def find_all(self, name: str) -> tuple[Offer[Any], ...]:
         """Whatever is offered under a name, of any kind."""
         return tuple(offer for offer in self._offers if name in (offer.spec.name, *offer.spec.aliases))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from launchcore.plugin import Site
     from launchcore.testing.context import RecordingContext
 
+# The suites' asserts explain themselves, like those of a test file.
+pytest.register_assert_rewrite("launchcore.testing.conformance")
+
 
 @pytest.fixture
 def launch_host() -> Host:

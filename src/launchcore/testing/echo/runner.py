@@ -216,6 +216,7 @@ def output(script: Script, plan: RunPlan, given: Given) -> bytes:
     for variable in given.env:
         env[variable.name] = variable.value.reveal() if isinstance(variable.value, Secret) else variable.value
     files = {file.path_env: file.content.reveal() for file in given.files if file.path_env}
+    env.update({file.path_env: f"/echo/{file.name}" for file in given.files if file.path_env})
     shown = [f"{name}={env[name]}" for name in script.show_env if name in env]
     shown += [files[name] for name in script.show_files if name in files]
     text = "".join(f"{line}\n" for line in (*script.lines, *shown)).encode()
