@@ -182,6 +182,17 @@ def test_the_settings_of_a_plugin_itself(file: File) -> None:
     ]
 
 
+def test_problems_are_located(file: File, host: Host) -> None:
+    loaded = file.load("max_jobs: 1\nbuilder:\n  type: nothing\n", {"LAUNCHCORE_BASE_URL": "redis://h"})
+
+    located = loaded.located(check_config(loaded.config, host))
+
+    assert [problem.path for problem in located] == [
+        f"{file.path} line 3: builder.type",
+        "environment LAUNCHCORE_BASE_URL: base_url",
+    ]
+
+
 # --- descriptions ------------------------------------------------------------------------------
 
 

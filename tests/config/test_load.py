@@ -35,7 +35,7 @@ def test_nothing_is_needed(home: Path) -> None:
     loaded = load_config(path=None, environ={}, flags={})
 
     assert loaded.file is None
-    assert loaded.config.base_url.startswith(f"sqlite:///{home}")
+    assert loaded.config.base_url.startswith(f"sqlite://{home}")
     assert loaded.config.base_url.endswith("/queue.db")
     assert loaded.config.state_dir.is_relative_to(home)
     assert loaded.config.cache_dir.is_relative_to(home)

@@ -162,6 +162,17 @@ def test_odd_numbers_do_not_break_a_schema(values: dict[str, Any]) -> None:
     fill_defaults("variable", {"v": {"multipleOf": 1e-300}}, values)
 
 
+def test_inputs_that_the_queue_needs() -> None:
+    queue = attrs.evolve(QUEUE, config={"rate": "${inputs.lr}"})
+    check_queue(queue)
+
+    admit("gpu", queue, run(inputs={"lr": 0.1, "other": [1]}))
+    assert "input lr is missing, and the queue's configuration needs it" in refusal(queue, run())
+    assert "input lr: the queue's configuration needs one value" in refusal(
+        queue, run(inputs={"lr": {"a": 1}})
+    )
+
+
 # --- environment, secrets ----------------------------------------------------------------------
 
 
@@ -376,12 +387,13 @@ def test_good_queues() -> None:
         ({"type": "Process!"}, "type: 'Process!' is not a runner's name"),
         ({"config": {"a": "${gpu}"}}, "config.a: unknown macro ${gpu} (did you mean 'gpus'?)"),
         ({"config": {"a": "${HOME:-x}"}}, "a literal ${ is written $${"),
-        ({"config": {"a": "${inputs.lr}"}}, "unknown macro ${inputs.lr}"),
+        ({"config": {"a": "${inputs}"}}, "unknown macro ${inputs}"),
         ({"config": {"${gpus}": 1}}, "a macro in the key"),
         ({"config": deep(40)}, "nested more than 32 deep"),
         ({"config": {"a": float("inf")}}, "config.a: inf is not a number in JSON"),
         ({"config": {"a": "x" * 120_000, **{str(n): "x" * 120_000 for n in range(9)}}}, "may be 1048576"),
         ({"config": []}, "config"),
+        ({"variables": {"inputs": {}}}, "variables.inputs: ${inputs} is a macro already"),
         ({"variables": {"queue": {}}}, "variables.queue: ${queue} is a macro already"),
         ({"variables": {"a-b": {}}}, "variables: 'a-b' is not a name"),
         ({"variables": {"v": 3}}, "variables"),

@@ -15,6 +15,7 @@ from launchcore.queues import macros
 from launchcore.queues.macros import (
     MACROS,
     fill_command,
+    inputs_named,
     macro_names,
     macro_problems,
     substitute,
@@ -31,7 +32,7 @@ NAMES = {
     "image_uri": None,
     "args": ["python", "train.py"],
     "limits": {"cpu": 1},
-    "inputs.lr": 1e-05,
+    "inputs": {"lr": 1e-05, "data-set": "mnist", "tags": ["a"]},
 }
 
 
@@ -50,6 +51,8 @@ NAMES = {
         ("${args}", ["python", "train.py"]),
         ("${limits}", {"cpu": 1}),
         ("--lr=${inputs.lr}", "--lr=1e-05"),
+        ("${inputs.lr}", 1e-05),
+        ("${inputs.data-set}", "mnist"),
         ("$${run_id}", "${run_id}"),
         ("$${", "${"),
         ("$$${run_id}", "$${run_id}"),
@@ -86,7 +89,11 @@ def test_two_places_never_share_a_value() -> None:
     [
         ("${run_di}", "config.a[0]: unknown macro ${run_di} (did you mean 'run_id'?)"),
         ("${HOME}", "config.a[0]: unknown macro ${HOME}"),
-        ("${inputs.lr2}", "did you mean 'inputs.lr'?"),
+        ("${inputs.lr2}", "config.a[0]: this run has no input ${inputs.lr2} (did you mean 'lr'?)"),
+        ("${inputs.tags}", "${inputs.tags} is a list or a mapping; an input has to be one value here"),
+        ("x${inputs.tags}", "an input has to be one value here"),
+        ("${inputs}", "unknown macro ${inputs}"),
+        ("${limits.cpu}", "unknown macro ${limits.cpu}"),
         ("${image_uri}", "config.a[0]: ${image_uri} has no value for this run"),
         ("x ${image_uri}", "has no value"),
         ("sh -c ${args}", "${args} is a list or a mapping, and must be the whole string"),
@@ -141,7 +148,7 @@ def test_nesting_is_bounded() -> None:
 def test_macro_names_has_every_macro() -> None:
     names = macro_names(run_id="r1", attempt=1, queue="q", args=("a",), variables={"gpus": 2, "queue": "no"})
 
-    assert set(names) == {*MACROS, "gpus"}
+    assert set(names) == {*MACROS, "gpus", "inputs"}
     assert names["run_name"] == "r1", "a run without a name is called by its id"
     assert names["queue"] == "q", "no variable can pass for a macro"
     assert names["args"] == ["a"]
@@ -151,6 +158,8 @@ def test_macro_problems_are_those_of_substitution() -> None:
     assert macro_problems({"a": "${args} is fine when it has a value", "b": "${x}"}, ["args"]) == [
         "config.b: unknown macro ${x} (there are: args)"
     ]
+    assert macro_problems("${inputs.anything} ${inputs.x}", []) == []
+    assert inputs_named(["${inputs.a}", {"b": "x${inputs.b-c} $${inputs.d} ${run_id}"}]) == {"a", "b-c"}
 
 
 # --- inputs ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Each of them overrules those before it, key by key.
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,10 @@ class LoadedConfig:
     def where(self, path: str) -> str:
         """Where a path, or the nearest thing around it, comes from."""
         return _place(self.origins, path)
+
+    def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """Problems of this configuration, each path with its place before it: ``X line N: builder.type``."""
+        return tuple(_placed(problem, self.where(problem.path)) for problem in problems)
 
 
 def load_config(
@@ -92,8 +96,10 @@ def defaults() -> dict[str, Any]:
     """The values of the keys whose default depends on the machine."""
     import platformdirs
 
+    from launchcore.queues.connect import default_url
+
     return {
-        "base_url": f"sqlite:///{platformdirs.user_data_path('launchcore') / 'queue.db'}",
+        "base_url": default_url(),
         "state_dir": platformdirs.user_state_path("launchcore"),
         "cache_dir": platformdirs.user_cache_path("launchcore"),
     }

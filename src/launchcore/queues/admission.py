@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import attrs
@@ -33,7 +33,7 @@ from launchcore.queues.bounds import (
     shown,
     text_problem,
 )
-from launchcore.queues.macros import MACROS, fill_command, macro_problems, nearest
+from launchcore.queues.macros import MACROS, fill_command, inputs_named, macro_problems, nearest
 from launchcore.queues.schemas import fill_defaults, schema_problems
 from launchcore.queues.shape import names_problems, shape_problems, spec_problems, typed_problems
 
@@ -67,10 +67,7 @@ def admit(queue: str, config: QueueConfig, spec: RunSpec) -> RunSpec:
     problems += wrong
     limits, wrong = _limits(config.limits, spec.limits)
     problems += wrong
-    try:
-        fill_command(spec.command, spec.inputs)
-    except LaunchError as error:
-        problems.append(error.detail)
+    problems += _inputs_problems(config, spec)
     if problems:
         _refuse(queue, problems)
     return attrs.evolve(spec, variables=variables, limits=limits)
@@ -176,6 +173,20 @@ def _secrets_problems(config: QueueConfig, spec: RunSpec) -> Iterator[str]:
             yield f"secret {name}: no run can have a variable of this name here"
 
 
+def _inputs_problems(config: QueueConfig, spec: RunSpec) -> Iterator[str]:
+    """What the command and the queue's configuration name has to be there; said before the run waits."""
+    try:
+        fill_command(spec.command, spec.inputs)
+    except LaunchError as error:
+        yield error.detail
+    for name in sorted(inputs_named(config.config)):
+        value = spec.inputs.get(name)
+        if value is None:
+            yield f"input {name} is missing, and the queue's configuration needs it"
+        elif isinstance(value, Mapping | list | tuple):
+            yield f"input {name}: the queue's configuration needs one value, not a list or a mapping"
+
+
 def _limits(queue: Limits, run: Limits) -> tuple[Limits, list[str]]:
     """The run's limits within the queue's: less is fine, more is a problem, nothing is the queue's."""
     problems, chosen = [], {}
@@ -224,7 +235,8 @@ def _retry_problems(retry: RetryPolicy) -> Iterator[str]:
 def _variable_name(name: str) -> list[str]:
     if not ENV_NAME.fullmatch(name):
         return [f"variables: {shown(name)} is not a name (letters, digits and _)"]
-    return [f"variables.{name}: ${{{name}}} is a macro already"] if name in MACROS else []
+    taken = name in MACROS or name == "inputs"
+    return [f"variables.{name}: ${{{name}}} is a macro already"] if taken else []
 
 
 def _input_name(name: str) -> list[str]:

@@ -25,7 +25,8 @@ MACROS: Final[Mapping[str, str]] = {
     "job": "the job it was made from, as name:version",
     "submitter": "who submitted it",
 }
-"""Every macro that is there without being declared, and what it means."""
+"""Every macro that is there without being declared, and what it means. Besides these there are
+``${inputs.<name>}`` and the queue's variables."""
 
 MAX_DEPTH: Final = 64
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
@@ -47,8 +48,9 @@ def macro_names(
     job: str | None = None,
     submitter: str | None = None,
     variables: Mapping[str, Json] | None = None,
+    inputs: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """The names that one attempt gives to :func:`substitute`: :data:`MACROS` and the variables.
+    """The names that one attempt gives to :func:`substitute`: :data:`MACROS`, inputs and variables.
 
     What is ``None`` has no value: using it is an error, and leaving it unused is none.
     """
@@ -61,6 +63,7 @@ def macro_names(
         "args": list(args),
         "job": job,
         "submitter": submitter,
+        "inputs": dict(inputs or {}),
     }
     return {**(variables or {}), **own}
 
@@ -74,7 +77,9 @@ def substitute(
     texts, numbers and booleans (as ``true`` and ``false``) are written out. ``$${`` is a literal
     ``${``.
 
-    :param names: what each macro stands for; a name may have one dot (``inputs.lr``).
+    :param names: what each macro stands for. ``inputs`` maps the names of a run's inputs, for
+        ``${inputs.lr}``; as nothing has declared their types to the queue, they have to be texts, numbers
+        or booleans.
     :param path: how the value is called in errors.
     :param fault: whose mistake an error is: by default the queue's owner's, for the run that is
         infrastructure.
@@ -93,10 +98,20 @@ def substitute(
 
 
 def macro_problems(value: Json, known: Iterable[str], *, path: str = "config") -> list[str]:
-    """What :func:`substitute` will refuse in ``value`` when it is given exactly the names ``known``."""
-    work = _Substitution(dict.fromkeys(known, ""))
+    """What :func:`substitute` will refuse in ``value`` when it is given the names ``known``, and inputs."""
+    work = _Substitution({**dict.fromkeys(known, ""), "inputs": dict.fromkeys(inputs_named(value), "")})
     work.value(value, path, 0)
     return work.problems
+
+
+def inputs_named(value: Json) -> set[str]:
+    """The inputs that macros anywhere in ``value`` name."""
+    if isinstance(value, Mapping):
+        return set().union(*map(inputs_named, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(inputs_named, value))
+    macros = {part for kind, part in _parts(value) if kind == "macro"} if isinstance(value, str) else set()
+    return {name.removeprefix("inputs.") for name in macros if name.startswith("inputs.")}
 
 
 def fill_command(command: Sequence[str], inputs: Mapping[str, Json]) -> tuple[str, ...]:
@@ -189,7 +204,8 @@ class _Substitution:
     """One walk over one value."""
 
     def __init__(self, names: Mapping[str, Json]) -> None:
-        self.names = names
+        self.inputs: Mapping[str, Json] = names.get("inputs", {})
+        self.names: Mapping[str, Json] = {name: value for name, value in names.items() if name != "inputs"}
         self.problems: list[str] = []
         self.characters = 0
 
@@ -230,13 +246,19 @@ class _Substitution:
         return written(value)
 
     def macro(self, name: str, path: str) -> Json:
-        if name not in self.names:
-            self.problem(path, f"unknown macro ${{{name}}}{nearest(name, self.names)}")
-            return ""
-        value = self.names[name]
+        among, key = self.names, name
+        if name.startswith("inputs."):
+            among, key = self.inputs, name.removeprefix("inputs.")
+        if key not in among:
+            what = "this run has no input" if among is self.inputs else "unknown macro"
+            return self.problem(path, f"{what} ${{{name}}}{nearest(key, among)}")
+        value = among[key]
         if value is None:
-            self.problem(path, f"${{{name}}} has no value for this run")
-            return ""
+            return self.problem(path, f"${{{name}}} has no value for this run")
+        if among is self.inputs and isinstance(value, Mapping | list | tuple):
+            return self.problem(
+                path, f"${{{name}}} is a list or a mapping; an input has to be one value here"
+            )
         return value
 
     def copy(self, value: Json, path: str) -> Json:

@@ -7,6 +7,7 @@ refused altogether, so that no schema can point outside itself or into itself fo
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -81,13 +82,15 @@ def _errors(schema: Mapping[str, Json], value: Json) -> Iterator[str]:
         yield from found
         return
     try:
-        for error in itertools.islice(_validator(schema).iter_errors(value), 5):
+        for error in itertools.islice(_validator()(dict(schema)).iter_errors(value), 5):
             yield f"{_at('', error.absolute_path)}: {_short(error.message)}"
     except (ArithmeticError, RecursionError, re.error) as error:
         yield f": cannot be checked ({type(error).__name__})"
 
 
-def _validator(schema: Mapping[str, Json]) -> Validator:
+@functools.cache
+def _validator() -> type[Validator]:
+    """The validator's class: draft 2020-12, with the right end of a pattern."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
     from jsonschema.validators import extend
@@ -97,7 +100,7 @@ def _validator(schema: Mapping[str, Json]) -> Validator:
             yield ValidationError(f"{shown(value)} does not match {wanted!r}")
 
     kind: type[Validator] = extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-untyped-call]
-    return kind(dict(schema))
+    return kind
 
 
 def _end_is_the_end(pattern: str) -> str:
