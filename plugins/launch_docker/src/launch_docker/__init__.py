@@ -1,0 +1,1 @@
+"""Docker for launchcore: containers as runs, images from sources."""
