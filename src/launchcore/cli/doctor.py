@@ -91,7 +91,7 @@ def _run(checks: list[tuple[str, Check]], *, quiet: bool) -> list[dict[str, Any]
 
 
 def _print(name: str, plugin: str, result: CheckResult) -> None:
-    by = "" if plugin == "launchcore" else f" ({plugin})"
+    by = "" if plugin.split(maxsplit=1)[0] == "launchcore" else f" ({plugin})"
     mark = MARKS[result.verdict.value]
     emit(f"{mark} {name}  {result.detail}{by}", colour=COLOURS[result.verdict.value])
     if result.hint and result.verdict.value != "ok":

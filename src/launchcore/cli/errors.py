@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launchcore.cli.exits import Exit
-from launchcore.cli.lazy import UnknownCommand
+from launchcore.cli.lazy import OutputClosed, UnknownCommand
 from launchcore.cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def describe(error: BaseException) -> tuple[list[str], Exit]:
         return _lines(error.detail, hint=error.hint), error.code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return ["interrupted"], Exit.INTERRUPTED
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | OutputClosed):
         return [], Exit.CLOSED
     return _launch_lines(error)
 

@@ -131,6 +131,12 @@ class LazyGroup(HelpfulGroup):
             raise UnknownCommand(args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OutputClosed from error  # before typer makes an exit code of its own of it
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(len(entry.name) for entry in self.entries)
         for section in dict.fromkeys(entry.section for entry in self.entries):
@@ -143,6 +149,10 @@ class LazyGroup(HelpfulGroup):
 
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS])
+
+
+class OutputClosed(Exception):
+    """Whoever read our output went away."""
 
 
 class UnknownCommand(Exception):

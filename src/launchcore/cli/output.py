@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from launchcore.cli.terminal import LogFilter, visible
@@ -31,18 +33,27 @@ def emit(text: str, *, colour: str | None = None) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """A value of ours as JSON: frozen classes as objects, enumerations as their values."""
-    import msgspec
+    """A value of ours as JSON. On a terminal, everything that is not ASCII is escaped."""
+    import json
 
-    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2)
-    print(text.decode(), flush=True)
+    print(json.dumps(plain(value), indent=2, ensure_ascii=sys.stdout.isatty()), flush=True)
 
 
 def plain(value: Any) -> Any:
-    """A value of ours as what JSON can hold."""
-    import msgspec
+    """A value of ours as what JSON can hold: frozen classes as objects, in the order of their fields."""
+    import attrs
 
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
+    if isinstance(value, enum.Enum):
+        return value.value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    if attrs.has(type(value)):
+        return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    return str(value)
 
 
 def render(renderable: RenderableType, *, width: int, colour: bool) -> str:
@@ -89,8 +100,7 @@ class LogWriter:
         self.at_line_start = data.endswith(b"\n")
         if self._raw and hasattr(sys.stdout, "buffer"):
             sys.stdout.flush()
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            _write_all(data)
         else:
             self._text(self._filter.feed(data))
 
@@ -108,6 +118,14 @@ class LogWriter:
         if text:
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+def _write_all(data: bytes) -> None:
+    """Unbuffered (``PYTHONUNBUFFERED``), a write may take a part only."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
 
 
 def me() -> str:

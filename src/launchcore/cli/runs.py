@@ -203,7 +203,7 @@ def retry(
 
     with service(base_url) as queues:
         old = queues.run(run)
-        made = queues.retry(old.id, submitter=me())
+        made = queues.run(queues.retry(old.id, submitter=me()).id)
         announce(made, as_json=as_json)
         if watch:
             return follow(queues, made, base_url=base_url)

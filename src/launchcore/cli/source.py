@@ -37,7 +37,12 @@ def make_source(flags: SourceFlags, service: Service, config: AgentConfig, tell:
         return _directory(flags.directory, flags.subdir, service, tell)
     if flags.git is not None:
         return _git(flags, service, config, tell)
-    return SourceRef(type="image", fields={"image": flags.image})
+    from launchcore.builtin.image.fields import ImageFields
+    from launchcore.host.settings import structure
+
+    fields = {"image": flags.image}
+    structure(ImageFields, fields, path="--image")
+    return SourceRef(type="image", fields=fields)
 
 
 def _directory(directory: Path, subdir: str | None, service: Service, tell: Tell) -> SourceRef:

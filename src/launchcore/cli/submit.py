@@ -157,6 +157,7 @@ def submit(
             require_queue(queues, queue)
             spec = from_job(job, queues, parts) if job else from_source(flags, queues, config, parts)
             run = queues.submit(queue, spec, priority=level, submitter=me(), key=key)
+            run = queues.run(run.id)  # with its place in the queue
             announce(run, as_json=as_json)
             if not watch:
                 return _left(queues, run, base_url=base_url)
