@@ -27,6 +27,7 @@ from launchcore.plugin import (
     RegistrySpec,
     Runner,
     RunnerSpec,
+    Secret,
     Site,
     Source,
     SourceSpec,
@@ -69,6 +70,7 @@ class EchoRegistrySettings:
     """Settings of the echo registry."""
 
     repository: str = setting("Where images go.", default="echo.invalid/launch")
+    password: Secret | None = setting("Gives a login with this password.", default=None)
     error: str | None = setting("Fail every question with this text.", default=None)
 
 

@@ -111,6 +111,13 @@ class EchoRegistry:
     def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
         return ()
 
+    def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
+        self._fail()
+        if not self.settings.password:
+            return ()
+        host = repository.partition("/")[0]
+        return (Login(host=host, username="echo", password=self.settings.password),)
+
     def _fail(self) -> None:
         if self.settings.error is not None:
             raise LaunchError(self.settings.error)
