@@ -18,7 +18,7 @@ class TestProcess(RunnerConformance):
     config: ClassVar = {"python": "none"}
 
     def labels_of(self, bench: RunnerBench, handle: RunHandle) -> Mapping[str, str]:
-        for record in (bench.site.state / "process" / "attempts").glob("*/started.json"):
+        for record in (bench.site.state / "process").rglob("started.json"):
             started = json.loads(record.read_text())
             if started["attempt"] == handle.attempt_id:
                 return dict(started["labels"])

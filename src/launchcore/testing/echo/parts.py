@@ -109,9 +109,6 @@ class EchoRegistry:
             return None
 
     def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
-        return ()
-
-    def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
         self._fail()
         if not self.settings.password:
             return ()
