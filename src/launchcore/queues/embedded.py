@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -34,6 +36,7 @@ from launchcore.queues.base import (
     RunInfo,
 )
 from launchcore.store import (
+    adoption,
     agents,
     attempts,
     claims,
@@ -44,14 +47,17 @@ from launchcore.store import (
     queues,
     runs_change,
     runs_read,
+    stops,
     timeline,
 )
 from launchcore.store.archives import DEFAULT_LIMIT
 from launchcore.store.bell import Ear
 from launchcore.store.database import Database
+from launchcore.store.sqlite import Conflict
 
 T = TypeVar("T")
 
+_MOST_TRIES = 20
 _SHORTEST_SLEEP = 0.02
 """Seconds: a deadline of the store's clock that is due already is looked at again after these."""
 
@@ -203,7 +209,7 @@ class EmbeddedService:
         key: str | None = None,
         retry_of: str | None = None,
     ) -> RunInfo:
-        while True:
+        for _ in range(_MOST_TRIES):
             with self._database.read() as connection:
                 row = lookup.find_queue(connection, queue)
                 config = lookup.config_of(connection, self._database.configs, row.id, row.revision)
@@ -218,13 +224,10 @@ class EmbeddedService:
                 key=key,
                 retry_of=retry_of,
             )
-            try:
-                stored = self._database.write(lambda tx, asked=asked: runs_change.submit(tx, asked))  # type: ignore[misc]
-            except (runs_change.QueueChanged, sa.exc.IntegrityError):
-                continue  # the queue was edited meanwhile; or an id came twice
-            if isinstance(stored, RunInfo):
-                return stored
-            return self.run(stored)
+            with contextlib.suppress(runs_change.QueueChanged, Conflict):  # edited meanwhile; an id twice
+                stored = self._database.write(functools.partial(runs_change.submit, asked=asked))
+                return stored if isinstance(stored, RunInfo) else self.run(stored)
+        raise QueueUnavailable(f"queue {queue!r} changes faster than a run can be submitted")
 
 
 class EmbeddedClient:
@@ -281,7 +284,7 @@ class EmbeddedClient:
 
     def reclaim(self, agent: AgentInfo, *, lease_seconds: float) -> Sequence[Claim]:
         return self._database.write(
-            lambda tx: claims.reclaim(
+            lambda tx: adoption.reclaim(
                 tx,
                 agent,
                 lease_seconds=lease_seconds,
@@ -290,7 +293,11 @@ class EmbeddedClient:
         )
 
     def renew(self, agent: AgentInfo, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
-        return self._database.write(lambda tx: agents.renew(tx, agent, leases, lease_seconds=lease_seconds))
+        return self._database.write(
+            lambda tx: agents.renew(
+                tx, agent, leases, lease_seconds=lease_seconds, lost_after=self._lost_after
+            )
+        )
 
     def stops(self, agent: AgentInfo, known: frozenset[str], *, wait: float) -> Sequence[Stop]:
         end = time.monotonic() + wait
@@ -298,9 +305,7 @@ class EmbeddedClient:
         with self._database.bell.listen([self._topic, f"agent:{agent.name}"]) as ear:
             while True:
                 with self._database.read() as connection:
-                    found, next_at = claims.stops(
-                        connection, agent.session, known, now=self._database.clock()
-                    )
+                    found, next_at = stops.find(connection, agent.session, known, now=self._database.clock())
                 left = end - time.monotonic()
                 if found or left <= 0 or self._woken("stops", woken):
                     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -10,14 +11,18 @@ from sqlalchemy import bindparam
 from launchcore.plugin import AgentInfo, AgentNameTaken, Lease
 from launchcore.queues.base import AgentRow
 from launchcore.store import codec, expiry, outcomes
-from launchcore.store.ids import attempt_id
+from launchcore.store.ids import split_attempt_id
 from launchcore.store.lookup import ATTEMPT, find_queue
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import agents, attempts, queues, runs
 from launchcore.store.writer import Transaction
 
 _FORGOTTEN_AFTER = 7 * 86400.0
 """Agents that were not seen for so long are not listed any more."""
 
+_SESSION = Prepared(
+    sa.select(agents.c.session, agents.c.expires_at).where(agents.c.name == bindparam("name"))
+)
 _BY_NAME = sa.select(agents).where(agents.c.name == bindparam("name"))
 _FORGET = agents.delete().where(agents.c.seen_at < bindparam("before", type_=sa.Float))
 _REPLACE = (
@@ -36,28 +41,27 @@ _RENEW_SESSION = (
     .where(agents.c.name == bindparam("p_name"), agents.c.session == bindparam("p_session"))
     .values(seen_at=bindparam("p_now"), expires_at=bindparam("p_expires"))
 )
-_HELD = (
-    sa.select(attempts.c.id, attempts.c.number, attempts.c.lease_token, runs.c.id.label("run_id"))
-    .join(runs, runs.c.seq == attempts.c.run_seq)
-    .where(
-        attempts.c.agent == bindparam("agent"),
-        attempts.c.session == bindparam("session"),
-        attempts.c.ended_at.is_(None),
-    )
+_THIS_RUN = sa.select(runs.c.seq).where(runs.c.id == bindparam("p_run")).scalar_subquery()
+_IS_HELD = sa.and_(
+    attempts.c.run_seq == _THIS_RUN,
+    attempts.c.number == bindparam("p_number"),
+    attempts.c.lease_token == bindparam("p_token"),
+    attempts.c.ended_at.is_(None),
 )
-_RENEW = (
+_RENEW = Prepared(
     attempts.update()
-    .where(attempts.c.id == bindparam("p_id"))
-    .values(lease_expires_at=bindparam("p_expires"), due_at=bindparam("p_expires"), adoptable_since=None)
+    .where(_IS_HELD)
+    .values(lease_expires_at=bindparam("p_expires"), due_at=bindparam("p_expires"), adoptable_since=sa.null())
 )
-_LEFT = (
+_HELD = Prepared(sa.select(attempts.c.id).where(_IS_HELD))
+LEFT = (
     sa.select(*ATTEMPT, queues.c.name.label("queue"))
     .join(runs, runs.c.seq == attempts.c.run_seq)
     .join(queues, queues.c.id == attempts.c.queue_id)
     .where(
+        attempts.c.ended_at.is_(None),
         attempts.c.agent == bindparam("agent"),
         attempts.c.session == bindparam("session"),
-        attempts.c.ended_at.is_(None),
     )
 )
 _EXPIRE = (
@@ -65,14 +69,17 @@ _EXPIRE = (
     .where(attempts.c.id == bindparam("p_id"))
     .values(lease_expires_at=bindparam("p_now", type_=sa.Float), due_at=bindparam("p_now", type_=sa.Float))
 )
+_LIST = sa.select(agents).order_by(agents.c.name)
 _RUNNING = (
-    sa.select(sa.func.count())
-    .select_from(attempts)
-    .where(attempts.c.agent == agents.c.name, attempts.c.ended_at.is_(None))
-    .correlate(agents)
-    .scalar_subquery()
+    sa.select(attempts.c.agent, sa.func.count().label("attempts"))
+    .where(attempts.c.ended_at.is_(None))
+    .group_by(attempts.c.agent)
 )
-_LIST = sa.select(agents, _RUNNING.label("running")).order_by(agents.c.name)
+
+
+def session_of(connection: sa.Connection, name: str) -> Any:
+    """The latest session of a name (``session``, ``expires_at``), or ``None``."""
+    return _SESSION.first(connection, {"name": name})
 
 
 def register(
@@ -121,7 +128,7 @@ def unregister(transaction: Transaction, agent: AgentInfo) -> None:
     """End a session. What it has started can be adopted at once; the rest goes back to its queue."""
     values = {"p_name": agent.name, "p_session": agent.session, "p_now": transaction.now}
     transaction.execute(_LEAVE, values)
-    for row in transaction.execute(_LEFT, {"agent": agent.name, "session": agent.session}).all():
+    for row in transaction.execute(LEFT, {"agent": agent.name, "session": agent.session}).all():
         if expiry.may_have_started(row):
             transaction.execute(_EXPIRE, {"p_id": row.id, "p_now": transaction.now})
             transaction.ring(f"queue:{row.queue}")
@@ -131,36 +138,35 @@ def unregister(transaction: Transaction, agent: AgentInfo) -> None:
 
 
 def renew(
-    transaction: Transaction, agent: AgentInfo, leases: Sequence[Lease], *, lease_seconds: float
+    transaction: Transaction,
+    agent: AgentInfo,
+    leases: Sequence[Lease],
+    *,
+    lease_seconds: float,
+    lost_after: float,
 ) -> tuple[str, ...]:
-    """Renew the session and those of the leases that are still its own; returns the others."""
+    """Renew the session and those of the leases that are still its own; returns the others.
+
+    Sweeps all queues, too: those that nobody claims from must not be forgotten.
+    """
     now = transaction.now
-    values = {
-        "p_name": agent.name,
-        "p_session": agent.session,
-        "p_now": now,
-        "p_expires": now + lease_seconds,
-    }
+    values = {"p_name": agent.name, "p_session": agent.session, "p_now": now}
+    values["p_expires"] = now + lease_seconds
     if transaction.execute(_RENEW_SESSION, values).rowcount == 0:
         return tuple(lease.attempt_id for lease in leases)
-    if not leases:
-        return ()
-    rows = transaction.execute(_HELD, {"agent": agent.name, "session": agent.session}).all()
-    held = {attempt_id(row.run_id, row.number): row for row in rows}
-    lost, kept = [], []
-    for lease in leases:
-        row = held.get(lease.attempt_id)
-        if row is None or row.lease_token != lease.token:
-            lost.append(lease.attempt_id)
-        else:
-            kept.append({"p_id": row.id, "p_expires": now + lease_seconds})
-    if kept:
-        transaction.execute(_RENEW, kept)
-    return tuple(lost)
+    asked = {lease.attempt_id: _asked(lease, now + lease_seconds) for lease in leases}
+    lost: tuple[str, ...] = ()
+    if asked and _RENEW.run_many(transaction.connection, asked.values()) < len(asked):
+        lost = tuple(
+            attempt for attempt, each in asked.items() if _HELD.first(transaction.connection, each) is None
+        )
+    expiry.sweep(transaction, None, lost_after=lost_after)
+    return lost
 
 
 def listed(connection: sa.Connection, *, now: float) -> tuple[AgentRow, ...]:
     """All agents that were seen lately, by name."""
+    running = {row.agent: row.attempts for row in connection.execute(_RUNNING)}
     return tuple(
         AgentRow(
             name=row.name,
@@ -172,7 +178,12 @@ def listed(connection: sa.Connection, *, now: float) -> tuple[AgentRow, ...]:
             alive=row.expires_at > now,
             registered_at=row.registered_at,
             seen_at=row.seen_at,
-            running=row.running,
+            running=running.get(row.name, 0),
         )
         for row in connection.execute(_LIST)
     )
+
+
+def _asked(lease: Lease, expires: float) -> dict[str, object]:
+    run, number = split_attempt_id(lease.attempt_id) or ("", 0)
+    return {"p_run": run, "p_number": number, "p_token": lease.token or None, "p_expires": expires}

@@ -24,9 +24,10 @@ from launchcore.plugin import (
     RunState,
     Update,
 )
-from launchcore.store import codec, logs, outcomes, timeline
+from launchcore.store import codec, logs, outcomes, stops, timeline
 from launchcore.store.ids import split_attempt_id
 from launchcore.store.lookup import ATTEMPT_OF_RUN
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, runs
 from launchcore.store.writer import Transaction
 
@@ -122,11 +123,11 @@ def _apply(transaction: Transaction, run_id: str, number: int, token: str, updat
     if outcome is not None:
         values |= outcomes.values_of(outcome)
     statement = _statement(state, update.handle is not None, log is not None, outcome is not None)
-    return transaction.execute(statement, values).first()
+    return statement.first(transaction.connection, values)
 
 
 @functools.cache
-def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -> Any:
+def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -> Prepared:
     """The UPDATE for one combination of parts; made once, so that it is compiled once."""
     changes: dict[str, Any] = {"state": attempts.c.state}
     guards = [
@@ -139,7 +140,8 @@ def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -
         changes |= {"handle": bindparam("p_handle"), "stop_at": _STOP_BEFORE_RUNNING}
     if state is not None:
         changes["state"] = state.value
-        guards.append(attempts.c.state.in_([s.value for s in _ORDER[: _ORDER.index(state) + 1]]))
+        before = _ORDER[: _ORDER.index(state) + 1]
+        guards.append(sa.or_(*(attempts.c.state == earlier.value for earlier in before)))
     if state is RunState.STARTING:
         changes["stop_at"] = _STOP_BEFORE_RUNNING
         guards += [attempts.c.lease_expires_at > _NOW, attempts.c.cancel_requested_at.is_(None)]
@@ -167,7 +169,7 @@ def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -
         guards.append(attempts.c.log_bytes == bindparam("p_offset"))
     if outcome:
         changes |= outcomes.ENDED
-    return (
+    return Prepared(
         attempts.update()
         .where(*guards)
         .values(changes)
@@ -202,7 +204,7 @@ def _follow(transaction: Transaction, run_id: str, number: int, row: Any, update
             update.pinned is not None,
             update.image is not None,
         )
-        transaction.execute(statement, values)
+        statement.run(transaction.connection, values)
     if update.outcome is not None:
         outcomes.settle(transaction, run_id, number, row.run_seq, update.outcome)
     elif row.stop_at is not None and (update.state is not None or update.handle is not None):
@@ -211,7 +213,7 @@ def _follow(transaction: Transaction, run_id: str, number: int, row: Any, update
 
 
 @functools.cache
-def _run_statement(state: bool, running: bool, pinned: bool, image: bool) -> Any:
+def _run_statement(state: bool, running: bool, pinned: bool, image: bool) -> Prepared:
     changes: dict[str, Any] = {"changes": runs.c.changes + 1}
     if state:
         changes["state"] = bindparam("p_state")
@@ -221,7 +223,7 @@ def _run_statement(state: bool, running: bool, pinned: bool, image: bool) -> Any
         changes["pinned"] = bindparam("p_pinned")
     if image:
         changes["image"] = bindparam("p_image")
-    return runs.update().where(runs.c.seq == bindparam("p_seq")).values(changes)
+    return Prepared(runs.update().where(runs.c.seq == bindparam("p_seq")).values(changes))
 
 
 def _without_what_is_stored(
@@ -237,7 +239,7 @@ def _without_what_is_stored(
         raise LeaseLost(f"attempt {run_id}-{number} has ended")
     if update.state is RunState.STARTING and update.outcome is None:
         if row.cancel_requested_at is not None:
-            raise Cancelled(outcomes.cancel_text(row.cancelled_by))
+            raise Cancelled(stops.cancel_text(row.cancelled_by))
         if row.lease_expires_at <= transaction.now and row.state != RunState.RUNNING.value:
             raise LeaseLost(f"the lease of attempt {run_id}-{number} has expired: it must not start now")
     rest = update

@@ -29,6 +29,7 @@ DEAF_RECHECK_SECONDS = 0.5
 _EVERYBODY = "*"
 _LONGEST_ADDRESS = 100  # the kernel's limit is 108 bytes, 104 on macOS
 _LARGEST_MESSAGE = 4096
+_COARSE_NS = 50_000_000
 _BURST = 8
 """So many datagrams at once: the socket's queue (10 by default) may have overflowed."""
 
@@ -69,6 +70,7 @@ class Bell:
 
     def __init__(self, directory: Path, change_mark: Callable[[], int]) -> None:
         self._directory = directory
+        self._path = str(directory)
         self._change_mark = change_mark
         self._lock = threading.Lock()
         self._ears: set[Ear] = set()
@@ -77,6 +79,7 @@ class Bell:
         self._name: str | None = None
         self._folder: int | None = None
         self._sender: socket.socket | None = None
+        self._listed: tuple[int, tuple[str, ...]] = (-1, ())
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -200,11 +203,20 @@ class Bell:
 
     # the ringing side
 
-    def _others(self) -> list[str]:
+    def _others(self) -> Iterable[str]:
+        """The sockets of other processes. Listed again when the directory has changed.
+
+        Times of change are coarse, so a listing that was made at the time of a change does not count.
+        """
         try:
-            return [name for name in os.listdir(self._directory) if name != self._name]  # noqa: PTH208
+            changed = os.stat(self._path).st_mtime_ns  # noqa: PTH116
+            if changed != self._listed[0]:
+                names = tuple(name for name in os.listdir(self._path) if name != self._name)  # noqa: PTH208
+                settled = abs(time.time_ns() - changed) > _COARSE_NS
+                self._listed = (changed if settled else -1, names)
         except OSError:
-            return []
+            return ()
+        return self._listed[1]
 
     def _send(self, name: str, message: bytes) -> None:
         if self._sender is None:

@@ -24,11 +24,12 @@ DUE = (
     sa.select(*ATTEMPT, queues.c.name.label("queue"))
     .join(runs, runs.c.seq == attempts.c.run_seq)
     .join(queues, queues.c.id == attempts.c.queue_id)
-    .where(attempts.c.due_at <= bindparam("now", type_=sa.Float))
+    .where(attempts.c.ended_at.is_(None), attempts.c.due_at <= bindparam("now", type_=sa.Float))
     .order_by(attempts.c.due_at)
     .limit(_AT_ONCE)
     .with_for_update(skip_locked=True, of=attempts)
 )
+DUE_IN_QUEUE = DUE.where(attempts.c.queue_id == bindparam("queue"))
 _ORPHAN = (
     attempts.update()
     .where(attempts.c.id == bindparam("p_id"))
@@ -39,8 +40,12 @@ _ORPHAN = (
 )
 RETRY_DUE = (
     runs.update()
-    .where(runs.c.retry_at <= bindparam("p_now", type_=sa.Float), runs.c.state == QUEUED)
-    .values(retry_at=None, changes=runs.c.changes + 1)
+    .where(
+        runs.c.queue_id == bindparam("p_queue"),
+        runs.c.retry_at <= bindparam("p_now", type_=sa.Float),
+        runs.c.state == QUEUED,
+    )
+    .values(retry_at=sa.null(), changes=runs.c.changes + 1)
 )
 
 
@@ -49,9 +54,10 @@ def may_have_started(row: Any) -> bool:
     return row.handle is not None or row.state in (RunState.STARTING.value, RunState.RUNNING.value)
 
 
-def sweep(transaction: Transaction, *, lost_after: float) -> None:
-    """Look at every attempt that is due."""
-    for row in transaction.execute(DUE, {"now": transaction.now}).all():
+def sweep(transaction: Transaction, queue_id: int | None, *, lost_after: float) -> None:
+    """Look at every attempt of a queue (``None``: of all queues) that is due."""
+    statement = DUE if queue_id is None else DUE_IN_QUEUE
+    for row in transaction.execute(statement, {"now": transaction.now, "queue": queue_id}).all():
         look(transaction, row, lost_after=lost_after)
 
 
@@ -80,6 +86,6 @@ def look(transaction: Transaction, row: Any, *, lost_after: float) -> None:
             transaction.ring(f"run:{row.run_id}")
 
 
-def retry(transaction: Transaction) -> None:
-    """Make the runs claimable whose time of retry has come."""
-    transaction.execute(RETRY_DUE, {"p_now": transaction.now})
+def retry(transaction: Transaction, queue_id: int) -> None:
+    """Make the runs of a queue claimable whose time of retry has come."""
+    transaction.execute(RETRY_DUE, {"p_queue": queue_id, "p_now": transaction.now})

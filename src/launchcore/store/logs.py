@@ -10,6 +10,7 @@ from sqlalchemy import bindparam
 from launchcore.plugin import RunState
 from launchcore.queues.base import LogChunk, NotFound
 from launchcore.store.ids import attempt_id
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, log_chunks, runs
 from launchcore.store.writer import Transaction
 
@@ -19,14 +20,16 @@ LARGE = 64 * 1024
 """No chunk has more."""
 MOST_READ = 16 << 20
 
-_ADD = log_chunks.insert()
-_TAIL = sa.select(log_chunks.c.data).where(
-    log_chunks.c.attempt_id == bindparam("attempt"), log_chunks.c.offset == bindparam("at")
+_ADD = Prepared(log_chunks.insert(), "attempt_id", "offset", "data")
+_TAIL = Prepared(
+    sa.select(log_chunks.c.data).where(
+        log_chunks.c.attempt_id == bindparam("p_attempt"), log_chunks.c.offset == bindparam("p_at")
+    )
 )
-_GROW = (
+_GROW = Prepared(
     log_chunks.update()
-    .where(log_chunks.c.attempt_id == bindparam("attempt"), log_chunks.c.offset == bindparam("at"))
-    .values(data=bindparam("grown"))
+    .where(log_chunks.c.attempt_id == bindparam("p_attempt"), log_chunks.c.offset == bindparam("p_at"))
+    .values(data=bindparam("p_grown"))
 )
 _START = (
     sa.select(log_chunks.c.offset)
@@ -61,14 +64,15 @@ def store(transaction: Transaction, attempt: int, *, offset: int, data: bytes, t
     if not data:
         return
     if tail < offset:
-        before = transaction.execute(_TAIL, {"attempt": attempt, "at": tail}).scalar_one()
-        transaction.execute(_GROW, {"attempt": attempt, "at": tail, "grown": before + data})
+        where = {"p_attempt": attempt, "p_at": tail}
+        before = _TAIL.first(transaction.connection, where)
+        _GROW.run(transaction.connection, where | {"p_grown": before.data + data})
         return
     pieces = [
         {"attempt_id": attempt, "offset": offset + start, "data": data[start : start + LARGE]}
         for start in range(0, len(data), LARGE)
     ]
-    transaction.execute(_ADD, pieces)
+    _ADD.run_many(transaction.connection, pieces)
 
 
 def read(

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam
 from launchcore.plugin import QueueConfig
 from launchcore.queues.base import NotFound
 from launchcore.store import codec
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, queue_revisions, queues, run_specs, runs, service
 from launchcore.store.writer import Configs
 
@@ -39,7 +40,7 @@ ATTEMPT_WITH_SPEC = (
     .join(queues, queues.c.id == attempts.c.queue_id)
 )
 
-_QUEUE = sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
+_QUEUE = Prepared(sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None)))
 _QUEUE_NAMES = sa.select(queues.c.name).where(queues.c.deleted_at.is_(None)).order_by(queues.c.name)
 _CONFIG = sa.select(queue_revisions.c.config).where(
     queue_revisions.c.queue_id == bindparam("queue"), queue_revisions.c.revision == bindparam("revision")
@@ -53,7 +54,7 @@ def find_queue(connection: sa.Connection, name: str) -> Any:
 
     :raises NotFound: there is none of that name.
     """
-    row = connection.execute(_QUEUE, {"name": name}).first()
+    row = _QUEUE.first(connection, {"name": name})
     if row is None:
         names = connection.execute(_QUEUE_NAMES).scalars().all()
         raise unknown("queue", name, names, otherwise="make it with `launch queue create`")

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam
 from launchcore.plugin import Failure, Outcome, RunState, Stage, Verdict
 from launchcore.store import codec, endings, timeline
 from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, queues, runs
 from launchcore.store.writer import Transaction
 
@@ -24,9 +25,8 @@ ENDED: dict[str, Any] = {
     "exit_code": bindparam("p_exit_code"),
     "signal": bindparam("p_signal"),
     "usage": bindparam("p_usage"),
-    "due_at": None,
-    "stop_at": None,
-    "adoptable_since": None,
+    "stop_at": sa.null(),
+    "adoptable_since": sa.null(),
 }
 """The columns that end an attempt."""
 
@@ -50,23 +50,28 @@ _SETTLE = (
         changes=runs.c.changes + 1,
     )
 )
-_SUCCEED = (
+_SUCCEED = Prepared(
     runs.update()
     .where(runs.c.seq == bindparam("p_seq"))
     .values(
         state=RunState.SUCCEEDED.value,
         ended_at=bindparam("p_ended", type_=sa.Float),
         exit_code=bindparam("p_exit_code"),
-        failure=None,
-        signal=None,
+        failure=sa.null(),
+        signal=sa.null(),
         changes=runs.c.changes + 1,
     )
     .returning(
-        sa.select(queues.c.name).where(queues.c.id == runs.c.queue_id).correlate(runs).scalar_subquery(),
+        sa.select(queues.c.name)
+        .where(queues.c.id == runs.c.queue_id)
+        .correlate(runs)
+        .scalar_subquery()
+        .label("queue"),
         sa.select(queues.c.max_running)
         .where(queues.c.id == runs.c.queue_id)
         .correlate(runs)
-        .scalar_subquery(),
+        .scalar_subquery()
+        .label("max_running"),
     )
 )
 _QUEUE = sa.select(queues.c.name).where(queues.c.id == bindparam("queue"))
@@ -99,9 +104,9 @@ def settle(transaction: Transaction, run_id: str, number: int, run_seq: int, out
     """Say what becomes of the run of an attempt that its holder has just ended."""
     if outcome.verdict is Verdict.SUCCEEDED:
         values = {"p_seq": run_seq, "p_ended": transaction.now, "p_exit_code": outcome.exit_code}
-        queue, max_running = transaction.execute(_SUCCEED, values).one()
-        if max_running is not None:
-            transaction.ring(f"queue:{queue}")  # a slot is free
+        run = _SUCCEED.first(transaction.connection, values)
+        if run.max_running is not None:
+            transaction.ring(f"queue:{run.queue}")  # a slot is free
         return
     row = transaction.execute(ATTEMPT_OF_RUN, {"run": run_id, "number": number}).one()
     _settle(
@@ -131,11 +136,6 @@ def release(transaction: Transaction, row: Any, detail: str, *, fence: bool = Fa
     outcome = Outcome(verdict=Verdict.LOST, failure=failure)
     _end(transaction, row, outcome, verdict=RELEASED, token="" if fence else row.lease_token)
     _settle(transaction, row, endings.after_release(_standing(transaction, row), detail), outcome)
-
-
-def cancel_text(by: str | None) -> str:
-    """How a cancel is told."""
-    return f"cancelled by {by}" if by else "cancelled"
 
 
 def _end(transaction: Transaction, row: Any, outcome: Outcome, *, verdict: str, token: str) -> None:

@@ -13,14 +13,28 @@ from launchcore.queues.base import RunInfo
 from launchcore.store import codec, endings, expiry, timeline
 from launchcore.store.ids import new_run_id
 from launchcore.store.lookup import ATTEMPT, find_queue
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
 
 _KEY = sa.select(runs.c.id).where(
     runs.c.queue_id == bindparam("queue"), runs.c.submit_key == bindparam("key")
 )
-_INSERT = runs.insert()
-_INSERT_SPEC = run_specs.insert()
+_INSERT = Prepared(
+    runs.insert().returning(runs.c.seq),
+    "id",
+    "queue_id",
+    "state",
+    "priority",
+    "name",
+    "job_name",
+    "job_version",
+    "submitter",
+    "submit_key",
+    "submitted_at",
+    "retry_of",
+)
+_INSERT_SPEC = Prepared(run_specs.insert(), "seq", "spec")
 _RUN = sa.select(runs).where(runs.c.id == bindparam("run"))
 _CANCEL = runs.update().values(
     state=RunState.CANCELLED.value,
@@ -28,7 +42,7 @@ _CANCEL = runs.update().values(
     cancel_requested_at=bindparam("p_now", type_=sa.Float),
     cancelled_by=bindparam("p_by"),
     failure=bindparam("p_failure"),
-    retry_at=None,
+    retry_at=sa.null(),
     changes=runs.c.changes + 1,
 )
 _CANCEL_QUEUED = _CANCEL.where(runs.c.seq == bindparam("p_seq"))
@@ -107,9 +121,8 @@ def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
         "submitted_at": now,
         "retry_of": asked.retry_of,
     }
-    key = transaction.execute(_INSERT, row).inserted_primary_key
-    assert key is not None
-    transaction.execute(_INSERT_SPEC, {"seq": key[0], "spec": asked.stored_spec})
+    stored = _INSERT.first(transaction.connection, row)
+    _INSERT_SPEC.run(transaction.connection, {"seq": stored.seq, "spec": asked.stored_spec})
     transaction.ring(f"queue:{asked.queue}")
     return RunInfo(
         id=run_id,

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason
 
@@ -30,6 +30,10 @@ _REFUSED = frozenset(
 _TROUBLE = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 )
+
+
+class Conflict(Exception):
+    """A row of this key is there already, or one that this row needs is not."""
 
 
 def insert_new(table: sa.Table) -> Any:
@@ -124,8 +128,6 @@ class Sqlite:
 
     def fatal(self, error: BaseException) -> bool:
         """Whether the whole transaction is lost, not only the statement that failed."""
-        if isinstance(error, IntegrityError):
-            return False
         code = _code(error)
         return code is not None and code in _CONFLICT | _DAMAGED | _REFUSED | _TROUBLE
 
@@ -148,6 +150,8 @@ class Sqlite:
                     f"what is left with `sqlite3 {self.path} .recover | sqlite3 new.db`, or move it away"
                 ),
             )
+        if code == sqlite3.SQLITE_CONSTRAINT:
+            return Conflict(cause)
         if code in _CONFLICT:
             return QueueUnavailable(
                 f"the queue database {self.path} was locked for more than {self._busy_seconds:g} s"

@@ -121,7 +121,7 @@ _index(
     runs.c.seq,
     where=sa.and_(runs.c.state == QUEUED, runs.c.retry_at.is_(None)),
 )
-_index("runs_retry", runs.c.retry_at, where=runs.c.retry_at.is_not(None))
+_index("runs_retry", runs.c.queue_id, runs.c.retry_at, where=runs.c.retry_at.is_not(None))
 _index("runs_open", runs.c.seq, where=runs.c.ended_at.is_(None))
 _index("runs_ended", runs.c.state, runs.c.seq, where=runs.c.ended_at.is_not(None))
 _index("runs_queue", runs.c.queue_id, runs.c.seq)
@@ -165,7 +165,7 @@ attempts = Table(
     Column("run_seconds", Float),
     Column("start_seconds", Float),
     Column("cancel_requested_at", Float),
-    Column("due_at", Float),  # when a sweep has to look at it
+    Column("due_at", Float, nullable=False),  # when a sweep has to look at it, while it is live
     Column("stop_at", Float),  # when its agent has to stop it
     Column("adoptable_since", Float),
     Column("ended_at", Float),
@@ -180,9 +180,7 @@ attempts = Table(
     Column("log_cursor", Text),
     sa.UniqueConstraint("run_seq", "number"),
 )
-_index("attempts_live", attempts.c.queue_id, where=attempts.c.ended_at.is_(None))
-_index("attempts_agent", attempts.c.agent, attempts.c.session, where=attempts.c.ended_at.is_(None))
-_index("attempts_due", attempts.c.due_at, where=attempts.c.due_at.is_not(None))
+_index("attempts_live", attempts.c.queue_id, attempts.c.due_at, where=attempts.c.ended_at.is_(None))
 _index("attempts_stop", attempts.c.session, attempts.c.stop_at, where=attempts.c.stop_at.is_not(None))
 _index(
     "attempts_adopt",

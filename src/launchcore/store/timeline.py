@@ -11,11 +11,14 @@ from sqlalchemy import bindparam
 
 from launchcore.plugin import Stage, TimelineEvent
 from launchcore.store import codec
+from launchcore.store.prepared import Prepared
 from launchcore.store.sqlite import insert_new
 from launchcore.store.tables import attempts, events, queues, runs
 from launchcore.store.writer import Transaction
 
-_INSERT = insert_new(events)
+_INSERT = Prepared(
+    insert_new(events), "run_seq", "attempt", "at", "stage", "what", "detail", "seconds", "mark"
+)
 _RUN = (
     sa.select(runs.c.seq, runs.c.submitted_at, runs.c.submitter, queues.c.name.label("queue"))
     .join(queues)
@@ -33,7 +36,7 @@ def add(transaction: Transaction, run_seq: int, attempt: int, what: Iterable[Tim
     """Store events of an attempt (0: of the queue itself). One that is there already stays single."""
     rows = [_row(run_seq, attempt, event) for event in what]
     if rows:
-        transaction.execute(_INSERT, rows)
+        _INSERT.run_many(transaction.connection, rows)
 
 
 def note(transaction: Transaction, run_seq: int, attempt: int, stage: Stage, detail: str) -> None:
