@@ -17,6 +17,7 @@ from launchcore.builtin.text import shown
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _MAX_EXTENDED = 64 << 10
+_MAX_EXTENDED_TOGETHER = 64 << 20
 _MAX_GLOBAL = 8
 
 _KINDS = {
@@ -44,7 +45,7 @@ def read_members(unpacked: Unpacked, *, max_members: int) -> Iterator[Member]:
 
     :raises BadArchive: broken, or something else than files and directories.
     """
-    count, globals_seen = 0, 0
+    count, globals_seen, spent, extended = 0, 0, 0, False
     name: str | None = None
     size: int | None = None
     while (block := unpacked.exactly(_BLOCK)) != _ZEROS:
@@ -55,9 +56,13 @@ def read_members(unpacked: Unpacked, *, max_members: int) -> Iterator[Member]:
                 raise BadArchive("it has too many global headers")
             _pax(_extended(unpacked, header), everywhere=True)
         elif header.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME):
-            if name is not None or size is not None:
+            if extended:
                 raise BadArchive("two extended headers for one member")
+            extended = True
             data = _extended(unpacked, header)
+            spent += len(data)
+            if spent > _MAX_EXTENDED_TOGETHER:
+                raise BadArchive("it has far too many extended headers")
             if header.type == tarfile.GNUTYPE_LONGNAME:
                 name = _utf8(data.rstrip(b"\0"))
             else:
@@ -67,13 +72,13 @@ def read_members(unpacked: Unpacked, *, max_members: int) -> Iterator[Member]:
             if count > max_members:
                 raise BadArchive(f"it has more than {max_members} files")
             member = _member(header, name, size)
-            name = size = None
+            name, size, extended = None, None, False
             yield member
             if padding := -member.size % _BLOCK:
                 unpacked.exactly(padding, member.name)
     if unpacked.exactly(_BLOCK) != _ZEROS:
         raise BadArchive("something comes after its end")
-    if name is not None or size is not None:
+    if extended:
         raise BadArchive("it ends with an extended header")
     unpacked.finish()
 

@@ -47,7 +47,7 @@ class Rule:
         """Whether something below ``directory`` may match, as far as the pattern's beginning says."""
         inside = directory.split("/")
         for part, name in zip(self.parts, inside, strict=False):
-            if part == "**":
+            if _crosses(part):
                 return True
             if re.fullmatch(_segment(part), name, re.DOTALL) is None:
                 return False
@@ -85,12 +85,17 @@ def _without_trailing_spaces(line: str) -> str:
     return f"{kept} " if backslashes % 2 and kept != line else kept
 
 
+def _crosses(part: str) -> bool:
+    """Two stars or more, and nothing else."""
+    return len(part) > 1 and not part.strip("*")
+
+
 def _path(parts: tuple[str, ...]) -> str:
     """``**`` as a whole part crosses directories; anything else stays within one."""
     out: list[str] = []
     last = len(parts) - 1
     for index, part in enumerate(parts):
-        if part == "**":
+        if _crosses(part):
             # At the end it wants something inside; elsewhere any number of directories, also none.
             out.append("(?:.+)" if index == last else "(?:.*/)?")
         else:
@@ -143,8 +148,8 @@ def _bracket(part: str, index: int) -> tuple[str, int]:
             high, index = _letter(part, index + 1)
             if low <= high:
                 members.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            members.append(re.escape(low))
+                continue
+        members.append(re.escape(low))  # also the beginning of a range that is upside down, as in git
     if index >= len(part):
         return _NEVER, len(part)
     body = "".join(members)
