@@ -181,6 +181,8 @@ class Agent:
         self._view.event(
             what, f"{attempt.id}{name} from {claim.queue}", attempt=attempt.id, queue=claim.queue
         )
+        if claim.attempt > 1:
+            self._sweeper.nudge()  # the attempt before it may have left its directory on this machine
         self._stagers.submit(self._lead, attempt)
         self.on_change()
 
@@ -274,6 +276,7 @@ class Agent:
                     lambda attempt_id: self.roster.get(attempt_id) is not None,
                 )
                 self._monitors[component.spec.name] = monitor
+                self._sweeper.nudge()
             return monitor
 
     def _monitor(self, attempt: Attempt) -> Monitor:

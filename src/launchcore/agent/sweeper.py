@@ -18,10 +18,12 @@ from launchcore.stages.workshop import Workshop
 log = logging.getLogger("launchcore.agent")
 
 EVERY = 300.0
+SOON = 0.5
+"""Seconds from a nudge to the sweep: one sweep for many nudges."""
 
 
 class Sweeper:
-    """One thread; sweeps at the start, then every five minutes."""
+    """One thread; sweeps at the start, every five minutes, and soon after a nudge."""
 
     def __init__(self, client: QueueClient, shop: Workshop, roster: Roster, attempts: Path) -> None:
         self._client = client
@@ -29,13 +31,19 @@ class Sweeper:
         self._roster = roster
         self._attempts = attempts
         self._stopped = threading.Event()
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def nudge(self) -> None:
+        """Something may have been left: an earlier attempt of a run was lost, a runner came into use."""
+        self._nudged.set()
+
     def close(self) -> None:
         self._stopped.set()
+        self._nudged.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -46,8 +54,10 @@ class Sweeper:
                 log.info("no sweep now: %s", error)
             except Exception:
                 log.exception("sweeping failed")
-            if self._stopped.wait(EVERY):
+            self._nudged.wait(EVERY)
+            if self._stopped.wait(SOON):
                 return
+            self._nudged.clear()
 
     def sweep(self) -> int:
         """:returns: how many objects and directories were removed."""

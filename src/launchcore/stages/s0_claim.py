@@ -5,7 +5,6 @@ Nothing is fetched or started here, so that every mistake of the configuration s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +27,6 @@ from launchcore.plugin import (
     SourceRef,
     SourceSpec,
     Stage,
-    TimelineEvent,
 )
 from launchcore.queues.macros import fill_command
 from launchcore.stages.work import Work, stage
@@ -56,11 +54,7 @@ class Chosen:
 def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) -> Chosen:
     """:raises StageFailed: ``config_error``, or ``user_error`` for what the run itself says wrong."""
     claim = work.claim
-    queued = claim.claimed_at - claim.submitted_at
-    work.note(
-        TimelineEvent(at=claim.claimed_at, stage=Stage.CLAIM, what="finished", seconds=max(queued, 0.0))
-    )
-    with stage(work, Stage.CLAIM, shop.host.calls.observe):
+    with stage(work, Stage.CLAIM, shop.host.calls.observe) as account:
         secrets = tuple(EnvVar(name=name, value=resolve_secret(name)) for name in claim.spec.secrets)
         work.mask(tuple(each.value for each in secrets if isinstance(each.value, Secret)))
         runner = shop.runner(claim.queue_config.type)
@@ -97,7 +91,7 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             secrets=secrets,
             names=_names(work, command),
         )
-    work.note(TimelineEvent(at=time.time(), stage=Stage.CLAIM, what="note", detail=_summary(chosen)))
+        account.detail = _summary(chosen)
     return chosen
 
 

@@ -19,7 +19,7 @@ def fetch(work: Work, shop: Workshop, chosen: Chosen, *, local: bool) -> SourceT
         skip(work, Stage.SOURCE, "the run is a ready image")
         return None
     work.hit("source.before")
-    with stage(work, Stage.SOURCE, shop.host.calls.observe, chosen.source.plugin):
+    with stage(work, Stage.SOURCE, shop.host.calls.observe, chosen.source.plugin) as account:
         into = work.scratch / "tree"
         shutil.rmtree(into, ignore_errors=True)  # left by a crash of an earlier try of this attempt
         into.mkdir()
@@ -29,6 +29,7 @@ def fetch(work: Work, shop: Workshop, chosen: Chosen, *, local: bool) -> SourceT
         work.check()
         tree = chosen.source.object.fetch(plan, into, work)
         work.check()
+        account.detail = tree.summary
     work.hit("source.after")
     if tree.pinned != chosen.source_ref:
         work.write(Update(state=RunState.PREPARING, pinned=tree.pinned))

@@ -44,7 +44,7 @@ def build(
         return None, None, Given()
     builder, claim = chosen.builder, work.claim
     work.hit("build.before")
-    with stage(work, Stage.BUILD, shop.host.calls.observe, builder.plugin):
+    with stage(work, Stage.BUILD, shop.host.calls.observe, builder.plugin) as account:
         destination = (
             Destination(registry=chosen.registry.spec.name, repository=chosen.repository)
             if chosen.repository
@@ -72,5 +72,6 @@ def build(
         work.check()
         built = builder.object.build(plan, given, work)
         work.check()
+        account.detail = f"{'found' if built.cached else 'built'} {built.ref}"
     work.hit("build.after")
     return built, plan, given

@@ -28,13 +28,14 @@ def push(
         skip(work, Stage.PUSH, "already there" if registry.spec.remote else "the registry is this machine")
         return _keep(work, built.ref)
     work.hit("push.before")
-    with stage(work, Stage.PUSH, shop.host.calls.observe, registry.plugin):
+    with stage(work, Stage.PUSH, shop.host.calls.observe, registry.plugin) as account:
         if built.pushed or builder.spec.pushes:
             ref = ImageRef(name=built.ref.name, digest=registry.object.digest(built.ref))
         else:
             registry.object.ensure(built.ref)
             ref = builder.object.push(built, plan, given, work)
         work.check()
+        account.detail = str(ref)
     work.hit("push.after")
     return _keep(work, ref)
 

@@ -43,7 +43,7 @@ def execute(
     :raises StageFailed: it could not be started, and nothing runs.
     """
     runner = chosen.runner
-    with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin):
+    with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin) as account:
         plan, given = plan_run(work, shop, chosen, tree, image)
         work.mask(given.secrets())
         work.hit("execute.prepare")
@@ -55,6 +55,7 @@ def execute(
         work.hit("execute.after_start")
         work.write(Update(handle=handle, state=RunState.RUNNING if runner.spec.immediate else None))
         work.hit("execute.after_handle")
+        account.detail = "started"
     return handle
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import attrs
+
 from launchcore.plugin import (
     Claim,
     Failure,
@@ -103,17 +105,26 @@ def describe(error: Exception, stage: Stage, plugin: str | None) -> StageFailed:
 Observe = Callable[[StageEvent], None]
 
 
+@attrs.define
+class Account:
+    """What a stage has to say of itself when it has finished."""
+
+    detail: str = ""
+
+
 @contextmanager
-def stage(work: Work, which: Stage, observe: Observe, plugin: str | None = None) -> Iterator[None]:
+def stage(work: Work, which: Stage, observe: Observe, plugin: str | None = None) -> Iterator[Account]:
     """Time one stage, tell the time-line and the observers, and turn what it raises into a failure.
 
     Losing the lease, the agent's drain and a queue that is away are no failures of the run and pass through.
     """
     began, clock = time.time(), time.monotonic()
 
+    account = Account()
+
     def tell(what: str, failure: Failure | None = None) -> None:
         seconds = None if what == "started" else time.monotonic() - clock
-        detail = failure.detail if failure else ""
+        detail = failure.detail if failure else account.detail
         work.note(
             TimelineEvent(
                 at=began if what == "started" else time.time(),
@@ -139,7 +150,7 @@ def stage(work: Work, which: Stage, observe: Observe, plugin: str | None = None)
 
     tell("started")
     try:
-        yield
+        yield account
     except (LeaseLost, Released, QueueUnavailable):
         raise
     except Exception as error:
