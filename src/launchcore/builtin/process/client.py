@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -154,27 +154,38 @@ class KeeperClient:
 
 
 class Line:
-    """A connection for requests, one at a time."""
+    """A connection for requests, one at a time. A runner has no end of its own, so it closes itself."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+        connection.setblocking(True)
+        patience = struct.pack("ll", int(ANSWER_SECONDS), 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connection.setsockopt(socket.SOL_SOCKET, option, patience)
+        self._fd = connection.detach()
         self._lines = Lines()
 
     def ask(self, line: bytes) -> dict[str, Any]:
         """:raises OSError, ValueError: no answer."""
-        until = time.monotonic() + ANSWER_SECONDS
-        self._socket.sendall(line)
-        while time.monotonic() < until:
-            data = self._socket.recv(1 << 18)
-            if not data:
-                raise ConnectionResetError("the keeper hung up")
-            for message in self._lines.feed(data):
-                answer: dict[str, Any] = message
-                return answer
-        raise TimeoutError
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+            while True:
+                data = os.read(self._fd, 1 << 18)
+                if not data:
+                    raise ConnectionResetError("the keeper hung up")
+                for message in self._lines.feed(data):
+                    answer: dict[str, Any] = message
+                    return answer
+        except BlockingIOError:
+            raise TimeoutError from None
 
     def close(self) -> None:
-        self._socket.close()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Events:

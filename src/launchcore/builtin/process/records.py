@@ -162,12 +162,12 @@ class Place:
         """Remove all of it. Idempotent."""
         try:
             entries = list(os.scandir(self.path))
-        except FileNotFoundError:
+        except OSError:
             return
         for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 Path(entry.path).unlink()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self.path.rmdir()
 
 
