@@ -191,6 +191,12 @@ def test_a_commit_that_is_not_pushed_comes_from_the_checkout(
     assert fields["commit"] == git(repository, "rev-parse", "HEAD")
 
 
+def test_a_path_that_is_no_address_becomes_one(launch: Launch, repository: Path) -> None:
+    odd = repository.rename(repository.with_name("my work"))
+
+    assert fields_of(submitted(launch, "--git", odd, "--", "x"))["url"] == odd.as_uri()
+
+
 def test_a_subdirectory_of_a_checkout(launch: Launch, repository: Path) -> None:
     (repository / "a" / "b").mkdir(parents=True)
 

@@ -81,7 +81,7 @@ class Follower:
         fresh = events[self._seen :]
         self._seen = len(events)
         for step in steps(fresh, 0.0, over=True):
-            if step.stage == "execute" and step.what in ("finished", "failed"):
+            if step.stage == "report":
                 self._print_log(run)  # what it printed comes before the news of its end
             self._writer.line_start()
             say(step_line(step, run.submitted_at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,23 @@ class Entry:
     """It takes a command of the user's after ``--``."""
 
     def load(self) -> Any:
+        _keep_log_records_in()
         module, _, attribute = self.target.partition(":")
         found = getattr(importlib.import_module(module), attribute)
         kind = TrailingCommand if self.trailing else PlainCommand
         return command_of(found if self.group else alone(self.name, found, kind))
+
+
+def _keep_log_records_in() -> None:
+    """Log records are for the agent to show; a command itself says what matters.
+
+    Without a handler, Python would print warnings and tracebacks of plugins to stderr.
+    """
+    import logging
+
+    logger = logging.getLogger("launchcore")
+    if not logger.handlers and os.environ.get("LAUNCHCORE_DEBUG") != "1":
+        logger.addHandler(logging.NullHandler())
 
 
 def alone(name: str, function: Callable[..., Any], kind: type[TyperCommand]) -> typer.Typer:

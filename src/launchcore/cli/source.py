@@ -109,7 +109,7 @@ def _git(flags: SourceFlags, service: Service, config: AgentConfig, tell: Tell) 
     elif flags.dirty:
         raise CommandError("--dirty needs a checkout on this machine", hint="use --git . in the checkout")
     elif Path(url).is_dir():
-        fields["url"] = str(Path(url).resolve())
+        fields["url"] = path_as_url(Path(url).resolve())
     fields = {name: value for name, value in fields.items() if value is not None}
     structure(GitFields, fields, path="--git")
     if "commit" not in fields and not flags.no_pin:
@@ -125,6 +125,12 @@ def _git(flags: SourceFlags, service: Service, config: AgentConfig, tell: Tell) 
             fields["patch"], length, _ = _upload(file, service)
         tell(f"uploaded a patch of {size(length)}")
     return SourceRef(type="git", fields=fields)
+
+
+def path_as_url(path: str | Path) -> str:
+    """A local repository as git's own address: the path, or a file URL where a path would be misread."""
+    text = str(path)
+    return text if text.isprintable() and not set(text) & set(" \\") else Path(text).as_uri()
 
 
 def _is_bare(path: Path) -> bool:
@@ -187,6 +193,8 @@ def _checkout(
                 f"the checkout {found.root} {why}: no agent could fetch it", hint="push it first"
             )
         fields["url"] = str(found.root)
+    if fields["url"].startswith("/"):
+        fields["url"] = path_as_url(fields["url"])
     commit = "" if ref is not None else f" at {found.commit[:12]}"
     tell(f"git source: {fields['url']}{commit}")
     return fields, patch

@@ -11,8 +11,26 @@ from launchcore.cli.tables import Column, cell, table
 from launchcore.cli.times import duration
 from launchcore.plugin import TimelineEvent
 
-MARKS = {"finished": "✓", "failed": "✗", "skipped": "-", "started": "…", "warning": "!", "note": "·"}
-_STYLES = {"finished": "green", "failed": "bold red", "warning": "yellow", "skipped": "dim"}
+MARKS = {
+    "finished": "✓",
+    "succeeded": "✓",
+    "failed": "✗",
+    "lost": "✗",
+    "cancelled": "■",
+    "skipped": "-",
+    "started": "…",
+    "warning": "!",
+    "note": "·",
+}
+_STYLES = {
+    "finished": "green",
+    "succeeded": "green",
+    "failed": "bold red",
+    "lost": "bold red",
+    "cancelled": "yellow",
+    "warning": "yellow",
+    "skipped": "dim",
+}
 
 
 @dataclass(frozen=True)

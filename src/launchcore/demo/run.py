@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from launchcore.cli.exits import Exit
 from launchcore.cli.follow import launch_command, watch
 from launchcore.cli.output import emit, me, show
+from launchcore.cli.source import path_as_url
 from launchcore.demo.agent import serving
 from launchcore.demo.place import BRANCH, QUEUE, Place, make_place, make_repository
 
@@ -31,7 +33,7 @@ def run_demo(directory: Path | None, *, keep: bool) -> int:
     place = make_place(directory)
     emit(f"launch demo: a queue, an agent and a training job, all in {place.directory}")
     commit = make_repository(place)
-    emit(f"1. a git repository  {place.repository} at {commit[:12]}")
+    emit(f"1. a git repository  {place.repository.name} at {commit[:12]}")
     service = open_service(place.base_url)
     try:
         _make_queue(service)
@@ -57,7 +59,7 @@ def _make_queue(service: Service) -> None:
 def _train(service: Service, place: Place, commit: str) -> tuple[RunInfo, Exit]:
     from launchcore.plugin import RunSpec, SourceRef
 
-    fields = {"url": str(place.repository), "ref": BRANCH, "commit": commit}
+    fields = {"url": path_as_url(place.repository), "ref": BRANCH, "commit": commit}
     spec = RunSpec(
         source=SourceRef(type="git", fields=fields),
         command=COMMAND,
@@ -66,7 +68,7 @@ def _train(service: Service, place: Place, commit: str) -> tuple[RunInfo, Exit]:
         inputs=INPUTS,
     )
     place.metrics.unlink(missing_ok=True)
-    emit(f"4. a run             launch submit --queue {QUEUE} --git {place.repository} -- python train.py …")
+    emit(f"4. a run             launch submit -q {QUEUE} --git {place.repository.name} -- python train.py …")
     emit("")
     run = service.submit(QUEUE, spec, submitter=me())
     code = watch(service, run, base_url=place.base_url)
@@ -93,11 +95,12 @@ def _summary(service: Service, place: Place, run: RunInfo) -> None:
 def _next_steps(place: Place, run: RunInfo, pid: int | None) -> None:
     emit("")
     emit("Try next:")
-    emit(f"  export LAUNCHCORE_BASE_URL={place.base_url}")
+    emit(f"  cd {shlex.quote(str(place.directory))}")
+    emit(f"  export LAUNCHCORE_BASE_URL={shlex.quote(place.base_url)}")
     if pid is None:
-        emit(f"  launch agent --config {place.config} &")
-    repository = str(place.repository)
-    submit = ("submit", "--queue", QUEUE, "--git", repository, "--watch", "--", "python", "train.py")
+        emit(f"  launch agent --config {place.config.name} > {place.agent_log.name} &")
+    repository = place.repository.name
+    submit = ("submit", "-q", QUEUE, "--git", repository, "--watch", "--", "python", "train.py")
     for words in (
         ("show", run.id),
         ("logs", run.id),
