@@ -67,7 +67,7 @@ def rig() -> Iterator[Bench]:
     """While in the block, an agent serves one queue of the process runner."""
     with tempfile.TemporaryDirectory(prefix="launch-bench-", ignore_cleanup_errors=True) as folder:
         top = Path(folder)
-        url = f"sqlite:///{top}/queue.db"
+        url = f"sqlite://{top}/queue.db"
         environ = {
             **os.environ,
             "LAUNCHCORE_BASE_URL": url,

@@ -179,7 +179,7 @@ def test_console_blocks_do_what_they_show(page: Path, tmp_path: Path) -> None:
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
         "COLUMNS": "100",
-        "LAUNCHCORE_BASE_URL": f"sqlite:///{tmp_path}/queue/queue.db",
+        "LAUNCHCORE_BASE_URL": f"sqlite://{tmp_path}/queue/queue.db",
         "LAUNCHCORE_STATE_DIR": str(tmp_path / "state"),
         "LAUNCHCORE_CACHE_DIR": str(tmp_path / "cache"),
     }
