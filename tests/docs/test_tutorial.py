@@ -17,7 +17,7 @@ def launch_nohup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The page's Python blocks as an importable module, as the tutorial's reader has it."""
     folder = tmp_path_factory.mktemp("tutorial")
     parts = [block.text for block in blocks(ROOT / "docs" / "plugins.md") if block.language == "python"]
-    (folder / "launch_nohup.py").write_text(next(part for part in parts if "NohupRunner" in part))
+    (folder / "launch_nohup.py").write_text(next(part for part in parts if "class NohupRunner" in part))
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))
