@@ -161,7 +161,7 @@ def test_runs_with_a_real_agent(
     )
 
     good = launch("submit", "work", "--env", "A=b", "-w", "--", "python", "train.py", "0")
-    assert (good.code, good.lines[1:]) == (Exit.OK, ["hello 0 b"])
+    assert (good.code, good.lines[1:]) == (Exit.OK, ["hello 0 b"]), good.err
     assert "succeeded after" in good.err
 
     bad = launch("submit", "work", "-w", "--", "python", "train.py", "3")

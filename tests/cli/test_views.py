@@ -7,17 +7,15 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from launchcore.cli.output import plain, render
+from launchcore.cli.run_page import attempts_view, failure_view, run_facts
 from launchcore.cli.tables import Column, table
 from launchcore.cli.timeline import step_line, steps, timeline_view
 from launchcore.cli.views import (
     agents_view,
-    attempts_view,
-    failure_view,
     job_view,
     jobs_view,
     queue_view,
     queues_view,
-    run_facts,
     runs_view,
     source_line,
 )

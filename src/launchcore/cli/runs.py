@@ -138,8 +138,8 @@ def show(run: RunRef, as_json: AsJson = False, base_url: BaseUrl = None) -> None
     from rich.text import Text
 
     from launchcore.cli.output import show as show_view
+    from launchcore.cli.run_page import attempts_view, failure_view, run_facts
     from launchcore.cli.timeline import steps, timeline_view
-    from launchcore.cli.views import attempts_view, failure_view, run_facts
 
     now = time.time()
     parts = [run_facts(info, now)]

@@ -79,8 +79,8 @@ def _summary(service: Service, place: Place, run: RunInfo) -> None:
     from rich.console import Group
     from rich.text import Text
 
+    from launchcore.cli.run_page import run_facts
     from launchcore.cli.timeline import steps, timeline_view
-    from launchcore.cli.views import run_facts
 
     now = time.time()
     lines = steps(service.timeline(run.id), now, over=run.state.final)
