@@ -15,13 +15,69 @@ _HEAD = """\
 <!-- Written by `python -m launchcore.cli.reference`; a test compares. -->
 
 `launch` talks to the queues at `--base-url`, else `LAUNCHCORE_BASE_URL`, else the `base_url` of the
-[configuration](configuration.md), else a database of your own on this machine. `--base-url` may stand
-before the command or after it.
+[configuration](configuration.md) (`LAUNCHCORE_CONFIG`, or the usual file), else a database of your own
+on this machine. `--base-url` may stand before the command or after it.
 
 Results go to stdout, talk about them to stderr. Tables fit a terminal, and are plain and uncut in a
 pipe. Text of strangers (names, messages, logs) is shown with its control characters made visible; log
 bytes go into a pipe as they are. An error is one line on stderr: what is wrong, its reason, stage and
 whose fault it is, and a hint. `LAUNCHCORE_DEBUG=1` shows the traceback of an unexpected one.
+
+## Examples
+
+A queue, and a run of the code in a directory. The run's id is all that goes to stdout:
+
+<!-- run -->
+```console
+$ launch queue create default --type process --max-running 4 --timeout 2h
+created queue default of type process; serve it with: launch agent --queue default
+$ mkdir work && echo 'print("hello")' > work/train.py
+$ launch submit work --name first --priority high -- python train.py
+packed work: 1 files, …
+…is queued in default, next in line
+…
+$ launch show first
+run …first
+state …queued, next in its queue
+queue …default, priority high
+…
+$ launch runs --state queued
+RUN … NAME … QUEUE … STATE …
+… first … default … queued …
+```
+
+A job keeps code, command and the schema of its inputs; each definition is a version:
+
+<!-- run -->
+```console
+$ echo '{"lr": {"type": "number", "default": 0.1}}' > inputs.json
+$ launch job create train work --inputs inputs.json -- python train.py --lr '${inputs.lr}'
+…
+job train:1; run it with: launch submit --job train
+$ launch submit --job train --set lr=0.5
+…
+$ launch runs --job train:1 --json | grep -A1 '"inputs"'
+"inputs": {
+"lr": 0.5
+```
+
+Git at a commit, what is not committed here, a job's own command replaced, following to the end:
+
+```console
+$ launch submit --git https://example.com/acme/models@v1.2 --subdir mnist -- python train.py
+$ launch submit --git . --dirty --watch -- python train.py
+$ launch submit --job train --watch -- python evaluate.py
+$ launch logs first --follow
+```
+
+A mistake is one line:
+
+<!-- run: exit 3 -->
+```console
+$ launch submit work -q defualt -- python train.py
+error: there is no queue 'defualt' (config_error, stage submit, fault user); hint: did you mean 'default'?
+```
+
 """
 
 _JSON = """\
@@ -45,6 +101,8 @@ not there is `null`. Fields may be added; none is renamed or removed within a ma
 | `agents` | `[AgentRow…]` |
 | `config check` | `{"file": PATH or null, "problems": [{"path", "message", "hint"}…]}` |
 | `config show` | `{"file": PATH or null, "values": AgentConfig, "origins": {KEY: TEXT}}` |
+| `plugins list` | a list of objects, see [below](#launch-plugins-list) |
+| `plugins show` | such an object, with more |
 | `doctor` | `[{"name", "by", "verdict", "detail", "hint"}…]` |
 | `version` | `{"launchcore", "plugins": {NAME: VERSION}, "python", "system"}` |
 """
