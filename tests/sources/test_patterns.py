@@ -136,7 +136,7 @@ line = st.builds(
 names = st.lists(st.sampled_from(["a", "b", "ab", "foo", "abb"]), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(top=st.lists(line, max_size=4), nested=st.lists(line, max_size=3), files=st.lists(names, min_size=6))
 def test_random_rules_are_gits(
     tmp_path_factory: pytest.TempPathFactory, top: list[str], nested: list[str], files: list[str]

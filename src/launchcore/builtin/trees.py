@@ -108,8 +108,9 @@ class TreeCache:
                         self._remove(path)
                 elif path.name.startswith(f"{self._boot}-"):
                     info = msgspec.json.decode((path / "info").read_bytes(), type=TreeInfo)
-                    entries.append((used, info.bytes, path))
-                    total += info.bytes + 4096 * (info.files + 1)
+                    count = info.bytes + 4096 * (info.files + 1)
+                    entries.append((used, count, path))
+                    total += count
                 elif path.name != "locks":
                     self._remove(path)
         for _, count, path in sorted(entries):

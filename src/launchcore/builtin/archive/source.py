@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from launchcore.builtin.archive.extract import Extracted, ExtractLimits, extract
 from launchcore.builtin.archive.settings import ArchiveFields, ArchiveSettings
-from launchcore.builtin.fields import enter, read_fields, variant
+from launchcore.builtin.fields import enter, read_fields, tidy, variant
 from launchcore.builtin.text import size
 from launchcore.builtin.trees import TreeCache, TreeInfo, disk_errors, empty
 from launchcore.plugin import (
@@ -20,6 +20,9 @@ from launchcore.plugin import (
     SourceTree,
     StageContext,
 )
+
+_ROOM = 64 << 20
+"""An archive of incompressible content is a little larger than its content."""
 
 
 class ArchiveSource:
@@ -48,7 +51,7 @@ class ArchiveSource:
             path = enter(into, fields.subdir)
         return SourceTree(
             path=path,
-            identity=variant(fields.digest, subdir=fields.subdir),
+            identity=variant(fields.digest, subdir=tidy(fields.subdir)),
             pinned=plan.source,
             summary=f"{fields.digest[:19]}, {info.files} files, {size(info.bytes)}",
         )
@@ -68,11 +71,11 @@ def extract_verified(
     :raises LaunchError: ``source_failed``; the fault is the infrastructure's when the bytes are not
         those that were uploaded, and the user's when they are and are refused.
     """
-    hashed = Hashed(stream, limits.max_bytes)
+    hashed = Hashed(stream, limits.max_bytes + _ROOM)
     try:
         found = extract(cast("IO[bytes]", hashed), target, limits=limits, check=context.check)
     except LaunchError as error:
-        if error.reason is Reason.SOURCE_FAILED and not hashed.matches(digest):
+        if error.reason is Reason.SOURCE_FAILED and not hashed.matches(digest) and not hashed.spent:
             raise _damaged(digest) from error
         raise
     if not hashed.matches(digest):
@@ -82,7 +85,7 @@ def extract_verified(
 
 
 class Hashed:
-    """Reads through, and hashes what it reads; refuses to read more than ``most`` bytes."""
+    """Reads through, and hashes what it reads; ends after ``most`` bytes, whatever follows."""
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
         self._stream = stream
@@ -94,6 +97,11 @@ class Hashed:
         self._left -= len(data)
         self._sha256.update(data)
         return data
+
+    @property
+    def spent(self) -> bool:
+        """Whether there was more than could be read: then nothing is known about the digest."""
+        return self._left == 0
 
     def matches(self, digest: str) -> bool:
         """Read the rest, and compare."""
