@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from pathlib import Path
 
 from launchcore.agent.agent import Agent
 from launchcore.agent.failpoints import Failpoints
-from launchcore.agent.identity import take_identity
+from launchcore.agent.identity import lock_folder, take_identity
 from launchcore.agent.signals import Wakeup
 from launchcore.agent.view import AgentView, ViewHandler
 from launchcore.agent.wiring import Wiring, wire
@@ -36,11 +35,12 @@ def run_agent(loaded: LoadedConfig, *, view: AgentView) -> int:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        identity = take_identity(config.name, Path(config.state_dir))
-        wiring = wire(loaded, identity.host)
-        agent = _make_agent(
-            wiring, identity.info(queues=config.queues, max_jobs=config.max_jobs), failpoints, view
-        )
+        wiring = wire(loaded)
+        for warning in (*loaded.warnings, *wiring.secrets.warnings()):
+            view.event("warning", warning)
+        identity = take_identity(config.name, lock_folder(wiring.client.identity()))
+        info = identity.info(queues=config.queues, max_jobs=config.max_jobs, host_bound=wiring.host_bound)
+        agent = _make_agent(wiring, info, failpoints, view)
         wakeup = Wakeup()
         try:
             return _serve(agent, wiring, wakeup, view)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from launchcore.config.check import check_config
 from launchcore.config.load import LoadedConfig
 from launchcore.config.secrets import SecretStore
+from launchcore.config.values import AgentConfig
 from launchcore.host.host import Host
 from launchcore.host.settings import SettingsError, structure
-from launchcore.plugin import LaunchError, QueueClient, Reason, Site
+from launchcore.plugin import LaunchError, QueueClient, QueueSpec, Reason, Site
 from launchcore.stages.workshop import Workshop
 
 
@@ -28,10 +31,17 @@ class Wiring:
     local: bool
     account: str
     """Who we are in the environment, in one line."""
+    host_bound: tuple[str, ...]
+    """Runners in use whose objects only an agent of this machine can see."""
 
 
-def wire(loaded: LoadedConfig, hostname: str) -> Wiring:
-    """:raises LaunchError: anything in the configuration that cannot work, all of it in one error."""
+def wire(loaded: LoadedConfig) -> Wiring:
+    """Everything that can be known to be wrong is found here, before the first run is claimed.
+
+    :raises LaunchError: the configuration cannot work (all its mistakes in one error), a queue does not
+        exist, or its runner is not installed.
+    :raises QueueUnavailable: the queue service cannot be reached.
+    """
     config = loaded.config
     if not config.queues:
         raise LaunchError(
@@ -42,14 +52,15 @@ def wire(loaded: LoadedConfig, hostname: str) -> Wiring:
     host = Host.load(disabled=config.disabled_plugins, settings=config.plugins)
     problems = check_config(config, host)
     if problems:
-        raise SettingsError(tuple(problems))
+        raise SettingsError(loaded.located(problems))
     offer = host.catalog.queue_for(config.base_url)
-    client = offer.spec.connect(config.base_url, structure(offer.spec.settings, {}, path="queue service"))
+    client = offer.spec.connect(config.base_url, _settings(offer.spec, config))
     state, cache = Path(config.state_dir), Path(config.cache_dir)
     for folder in (state, cache):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    site = Site(state=state, cache=cache, owner=client.identity(), host=hostname)
+    site = Site(state=state, cache=cache, owner=client.identity(), host=socket.gethostname() or "localhost")
     shop = Workshop(host, config, site)
+    runners = [shop.runner(client.queue_config(name).type) for name in config.queues]
     account = shop.environment(config.environment).object.verify()
     return Wiring(
         loaded=loaded,
@@ -59,4 +70,9 @@ def wire(loaded: LoadedConfig, hostname: str) -> Wiring:
         secrets=SecretStore(config.secrets, dict(os.environ)),
         local=offer.spec.local,
         account=account,
+        host_bound=tuple(sorted({each.spec.name for each in runners if each.spec.host_bound})),
     )
+
+
+def _settings(spec: QueueSpec, config: AgentConfig) -> Any:
+    return structure(spec.settings, config.plugins.get(spec.name, {}), path=f"plugins.{spec.name}")

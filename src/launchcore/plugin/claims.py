@@ -87,6 +87,7 @@ class Claim:
     image: str | None = None
     handle: RunHandle | None = None
     log: LogPosition = LogPosition()
+    submitter: str = ""
     submitted_at: float
     claimed_at: float
     running_since: float | None = None
@@ -181,9 +182,15 @@ class QueueClient(Protocol):
     def identity(self) -> str:
         """A lasting id of this queue service, the same for all its agents: the owner label's value."""
 
+    def queue_config(self, name: str) -> QueueConfig:
+        """What the owner of a queue has set.
+
+        :raises LaunchError: ``config_error``: there is no such queue.
+        """
+
     def register(self, agent: AgentInfo, *, lease_seconds: float, previous_is_dead: bool = False) -> None:
         """Say that this agent is alive. ``previous_is_dead``: the caller has proof that no older
-        session of this name lives (it holds the name's lock on this host).
+        session of this name lives on its host (it holds the name's lock there).
 
         :raises AgentNameTaken: another session of this name is alive.
         :raises LaunchError: ``config_error`` when a queue does not exist.

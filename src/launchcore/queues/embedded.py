@@ -256,6 +256,11 @@ class EmbeddedClient:
         with self._database.read() as connection:
             return lookup.identity(connection)
 
+    def queue_config(self, name: str) -> QueueConfig:
+        with self._database.read() as connection:
+            known = queues.info(connection, self._database.configs, name, now=self._database.clock())
+            return known.config
+
     def register(self, agent: AgentInfo, *, lease_seconds: float, previous_is_dead: bool = False) -> None:
         self._database.write(
             lambda tx: agents.register(

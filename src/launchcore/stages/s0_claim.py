@@ -15,6 +15,7 @@ from launchcore.plugin import (
     Builder,
     BuilderSpec,
     EnvVar,
+    ImageRef,
     Json,
     LaunchError,
     Reason,
@@ -28,7 +29,7 @@ from launchcore.plugin import (
     SourceSpec,
     Stage,
 )
-from launchcore.queues.macros import fill_command
+from launchcore.queues.macros import fill_command, macro_names
 from launchcore.stages.work import Work, stage
 from launchcore.stages.workshop import Component, Workshop
 
@@ -47,8 +48,6 @@ class Chosen:
     """The source's fields, as an instance of its own class."""
     command: tuple[str, ...]
     secrets: tuple[EnvVar, ...]
-    names: Mapping[str, Json]
-    """What macros in the queue's configuration may name."""
 
 
 def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) -> Chosen:
@@ -89,7 +88,6 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             fields=fields,
             command=command,
             secrets=secrets,
-            names=_names(work, command),
         )
         account.detail = _summary(chosen)
     return chosen
@@ -103,18 +101,21 @@ def _repository(block: Mapping[str, Json], registry: Component[RegistrySpec, Reg
     return str(destination) if destination else registry.spec.repository(registry.settings)
 
 
-def _names(work: Work, command: tuple[str, ...]) -> dict[str, Json]:
+def names_of(work: Work, chosen: Chosen, image: ImageRef | None) -> dict[str, Json]:
+    """What macros in the queue's configuration may name."""
     claim = work.claim
-    return {
-        **claim.spec.variables,
-        "run_id": claim.run_id,
-        "run_name": claim.spec.name or claim.run_id,
-        "attempt": claim.attempt,
-        "queue": claim.queue,
-        "job": claim.spec.job or "",
-        "args": list(command),
-        "inputs": dict(claim.spec.inputs),
-    }
+    return macro_names(
+        run_id=claim.run_id,
+        attempt=claim.attempt,
+        queue=claim.queue,
+        run_name=claim.spec.name,
+        image_uri=str(image) if image else None,
+        args=chosen.command,
+        job=claim.spec.job,
+        submitter=claim.submitter or None,
+        variables=claim.spec.variables,
+        inputs=claim.spec.inputs,
+    )
 
 
 def _summary(chosen: Chosen) -> str:

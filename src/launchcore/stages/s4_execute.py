@@ -23,7 +23,7 @@ from launchcore.plugin import (
 )
 from launchcore.queues.macros import substitute
 from launchcore.stages.labels import labels, object_name
-from launchcore.stages.s0_claim import Chosen
+from launchcore.stages.s0_claim import Chosen, names_of
 from launchcore.stages.s2_build import registry_logins
 from launchcore.stages.work import Work, stage
 from launchcore.stages.workshop import Workshop
@@ -64,8 +64,7 @@ def plan_run(
 ) -> tuple[RunPlan, Given]:
     """Everything that the runner is told, from the claim and what the stages before have made."""
     claim, runner = work.claim, chosen.runner
-    names = {**chosen.names, "image_uri": str(image) if image else ""}
-    raw = substitute(claim.queue_config.config, names)
+    raw = substitute(claim.queue_config.config, names_of(work, chosen, image))
     config: Any = structure(runner.spec.config, raw, path=f"queue {claim.queue}: config")
     env = dict(claim.spec.env)
     if claim.spec.inputs:

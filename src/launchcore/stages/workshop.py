@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,8 @@ from launchcore.plugin import (
     Environment,
     EnvironmentSpec,
     Json,
+    LaunchError,
+    Reason,
     Registry,
     RegistrySpec,
     Runner,
@@ -28,6 +31,7 @@ from launchcore.plugin import (
     SourceSpec,
 )
 
+log = logging.getLogger("launchcore.stages")
 S = TypeVar("S")
 C = TypeVar("C")
 
@@ -79,7 +83,7 @@ class Workshop:
             return [made for (kind, _, _), made in self._made.items() if kind == "runner"]
 
     def _of_plugin(self, name: str) -> Mapping[str, Json]:
-        return self.config.plugins.get(name, {})
+        return {} if self.host.has_own_section(name) else self.config.plugins.get(name, {})
 
     def _block(
         self,
@@ -102,7 +106,25 @@ class Workshop:
                     spec=offer.spec,
                     plugin=offer.plugin,
                     settings=settings,
-                    object=offer.spec.create(settings, self.site),
+                    object=self._create(kind, offer, settings),
                 )
                 self._made[key] = made
             return made
+
+    def _create(self, kind: str, offer: Offer[Any], settings: Any) -> Any:
+        """A plugin that cannot make what it offers (its SDK is missing, say) is named."""
+        try:
+            return offer.spec.create(settings, self.site)
+        except LaunchError as error:
+            error.plugin = error.plugin or offer.plugin
+            raise
+        except Exception as error:
+            log.exception("%s could not make the %s %s", offer.plugin, kind, offer.spec.name)
+            what = f": {error}" if isinstance(error, ImportError) else ""
+            failed = LaunchError(
+                f"{offer.plugin} could not make the {kind} {offer.spec.name!r}: {type(error).__name__}{what}",
+                reason=Reason.PLUGIN_ERROR,
+                hint=f"launch plugins show {offer.entry}",
+            )
+            failed.plugin = offer.plugin
+            raise failed from error

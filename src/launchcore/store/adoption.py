@@ -152,6 +152,7 @@ def _claim(transaction: Transaction, row: Any, lease: Lease) -> Claim:
         image=row.image,
         handle=codec.decode_handle(row.handle),
         log=LogPosition(offset=row.log_bytes, cursor=row.log_cursor),
+        submitter=row.submitter,
         submitted_at=row.submitted_at,
         claimed_at=row.claimed_at,
         running_since=row.running_since,

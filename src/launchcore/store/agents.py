@@ -99,7 +99,9 @@ def register(
     now = transaction.now
     before = transaction.execute(_BY_NAME, {"name": agent.name}).first()
     alive = before is not None and before.session != agent.session and before.expires_at > now
-    if alive and before is not None and not previous_is_dead:
+    # The caller's proof is a lock of its own machine: it says nothing about another one.
+    dead = previous_is_dead and before is not None and before.host == agent.host
+    if alive and before is not None and not dead:
         raise AgentNameTaken(
             f"an agent named {agent.name!r} is alive on {before.host} (process {before.pid}), "
             f"last seen {max(0.0, now - before.seen_at):.0f} s ago: use another name, or stop that one"

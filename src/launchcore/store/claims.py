@@ -66,6 +66,7 @@ WAITING = Prepared(
         runs.c.seq,
         runs.c.id,
         runs.c.attempts,
+        runs.c.submitter,
         runs.c.submitted_at,
         runs.c.pinned,
         runs.c.image,
@@ -236,6 +237,7 @@ def _lease(
                 state=RunState.CLAIMED,
                 pinned=codec.decode_source(run.pinned),
                 image=run.image,
+                submitter=run.submitter,
                 submitted_at=run.submitted_at,
                 claimed_at=now,
             )

@@ -19,6 +19,7 @@ from launchcore.store.writer import Configs
 ATTEMPT = (
     attempts,
     runs.c.id.label("run_id"),
+    runs.c.submitter,
     runs.c.submitted_at,
     runs.c.cancelled_by,
     runs.c.lost,
