@@ -16,6 +16,8 @@ from launchcore.builtin.text import shown
 from launchcore.plugin import LaunchError, Reason, Secret
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
+"""What git runs a program for: ``git-remote-ext`` for ``ext::…``."""
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[^\]/]+\]|[^:/@]+):(?P<path>[^:].*)")
@@ -58,7 +60,7 @@ def parse(text: str) -> Address:
         raise ValueError("must have at most 2048 characters")
     if (scheme := _SCHEME.match(text)) is not None:
         return _url(scheme[1].lower(), text[scheme.end() :])
-    if "::" in text and not text.startswith("/"):
+    if _HELPER.match(text) is not None:
         raise ValueError(f"must not name a transport helper: {shown(text.partition('::')[0], 40)}::")
     if text.startswith("/"):
         return Address(protocol="file", url=text)
