@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from launchcore.builtin.process.records import Tombstones, safe_name
+from launchcore.builtin.process.records import Place, Tombstones, safe_name
 from launchcore.plugin import LaunchError, Phase, RunHandle
 from tests.process.kit import NOTHING, Bench, eventually
 
@@ -89,12 +89,13 @@ def test_a_full_disk_starts_nothing(bench: Bench) -> None:
     """The record cannot be written, so there is no process; here, since its place is taken."""
     plan = bench.shell("true")
     bench.run(bench.shell("true"))
-    (bench.keeper_root / "attempts" / plan.attempt_id).write_text("in the way")
+    in_the_way = Place(bench.keeper_root, plan.attempt_id).record
+    in_the_way.mkdir()
     with pytest.raises(LaunchError, match="not started") as caught:
         bench.start(plan)
 
     assert caught.value.retryable
-    (bench.keeper_root / "attempts" / plan.attempt_id).unlink()
+    in_the_way.rmdir()
     assert bench.run(plan).phase is Phase.SUCCEEDED
 
 
@@ -138,11 +139,23 @@ def test_tombstones_are_forgotten_after_a_day_and_beyond_a_number(tmp_path: Path
         stones.add(f"r{number}-1")
     assert [stones.has(f"r{number}-1") for number in range(5)] == [False, False, True, True, True]
 
-    old = time.time() - 90_000
-    os.utime(tmp_path / "tombstones" / "r2-1", (old, old))
+    file = tmp_path / "tombstones"
+    file.write_text(f"\n{time.time() - 90_000} r9-1{file.read_text()}\n{time.time():.3f} r10-1\n17")
     later = Tombstones(tmp_path, most=3)
-    later.prune()
-    assert [later.has(f"r{number}-1") for number in (2, 3, 4)] == [False, True, True]
+    assert [later.has(f"r{number}-1") for number in (2, 3, 4, 9, 10)] == [False, True, True, False, True]
+
+
+def test_the_file_of_tombstones_does_not_grow_for_ever(tmp_path: Path) -> None:
+    stones = Tombstones(tmp_path, most=10)
+    for number in range(3000):
+        stones.add(f"r{number}-1")
+
+    assert len((tmp_path / "tombstones").read_text().splitlines()) < 1100
+    assert [Tombstones(tmp_path, most=10).has(f"r{number}-1") for number in (0, 2989, 2990)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_handle_of_another_machine(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from launchcore.builtin.process.records import Place
 from tests.process.kit import Bench, eventually
 
 
@@ -95,7 +96,7 @@ def test_output_is_interleaved_as_it_was_written(bench: Bench) -> None:
 def test_the_log_is_private(bench: Bench) -> None:
     handle = bench.start(bench.shell("echo secret"))
     bench.ended(handle)
-    path = bench.keeper_root / "attempts" / handle.attempt_id / "log"
+    path = Place(bench.keeper_root, handle.attempt_id).log
 
     assert path.stat().st_mode & 0o077 == 0
     assert bench.keeper_root.stat().st_mode & 0o077 == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -172,8 +171,9 @@ def test_after_a_restart_of_the_machine(bench: Bench) -> None:
     for pid in bench.keepers():
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(map(alive, bench.keepers())))
-    started = place.started()
-    assert started is not None
+    record = place.read()
+    assert record is not None
+    started = record["started"]
     place.begin({**started, "boot": "another"})
 
     status = bench.ended(handle)
@@ -190,8 +190,9 @@ def test_a_reused_pid_is_left_alone(bench: Bench) -> None:
     place = Place(bench.keeper_root, handle.attempt_id)
     for pid in bench.keepers():
         os.kill(pid, signal.SIGKILL)
-    started = place.started()
-    assert started is not None
+    record = place.read()
+    assert record is not None
+    started = record["started"]
     os.kill(started["pid"], signal.SIGKILL)
     with subprocess.Popen(["sleep", "100"]) as bystander:
         place.begin({**started, "pid": bystander.pid})
@@ -216,8 +217,9 @@ def test_killed_between_making_the_process_and_writing_its_pid(bench: Bench, tmp
     os.kill(bench_pids[0], signal.SIGKILL)
     os.kill(bench_pids[1], signal.SIGKILL)
     place = Place(bench.keeper_root, handle.attempt_id)
-    started = place.started()
-    assert started is not None
+    record = place.read()
+    assert record is not None
+    started = record["started"]
     place.begin({**started, "pid": 0, "start": 0})
 
     again = bench.start(plan)
@@ -236,10 +238,10 @@ def test_killed_before_the_pid_was_written_and_the_process_is_gone(bench: Bench)
     for pid in bench.keepers():
         os.kill(pid, signal.SIGKILL)
     place = Place(bench.keeper_root, handle.attempt_id)
-    started = place.started()
-    assert started is not None
+    record = place.read()
+    assert record is not None
+    started = record["started"]
     place.begin({**started, "pid": 0, "start": 0})
-    (place.path / "exit.json").unlink()
 
     bench.start(plan)
     status = bench.ended(handle)
@@ -249,8 +251,8 @@ def test_killed_before_the_pid_was_written_and_the_process_is_gone(bench: Bench)
 
 def test_a_record_that_was_never_whole_means_that_nothing_ran(bench: Bench) -> None:
     place = Place(bench.keeper_root, "r1-1")
-    place.path.mkdir(parents=True)
-    (place.path / "started.json").write_text('{"attempt": "r1-1", "pi')
+    place.record.parent.mkdir(parents=True)
+    place.record.write_text('\n{"started": {"attempt": "r1-1", "pi')
 
     assert bench.runner.owned() == []
     assert bench.run(bench.shell("exit 6", attempt="r1-1")).exit_code == 6
@@ -386,9 +388,9 @@ def test_records_hold_no_environment(bench: Bench) -> None:
     bench.run(plan)
     place = Place(bench.keeper_root, plan.attempt_id)
 
-    for file in place.path.iterdir():
-        assert "canary-in-clear" not in file.read_text()
-    record = json.loads((place.path / "started.json").read_text())
-    assert record["argv"] == ["/bin/sh", "-c", "true"]
-    assert record["labels"] == {}
-    assert abs(record["started_at"] - time.time()) < 600
+    for file in bench.keeper_root.rglob("*"):
+        assert not file.is_file() or "canary-in-clear" not in file.read_text()
+    record = place.read()
+    assert record is not None
+    assert record["started"]["argv"] == ["/bin/sh", "-c", "true"]
+    assert abs(record["started"]["started_at"] - time.time()) < 600

@@ -121,3 +121,10 @@ def remove(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def sweep(home: Home, prefix: str, keep: set[str]) -> None:
+    """Remove the groups of one keeper, except those whose names end with one of ``keep``."""
+    for path in home.parent.glob(prefix + "*"):
+        if path.name.removeprefix(prefix) not in keep:
+            remove(path)

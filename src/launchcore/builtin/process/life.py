@@ -1,7 +1,7 @@
 """One attempt in the keeper's hands: from its process to its last record. Standard library only.
 
 Its end has an order that everything else relies on: the first process ends; whatever it left behind
-is asked to end, and forced; only then ``exit.json`` is written, so that this record means that
+is asked to end, and forced; only then ``exit`` is written down, which means that
 nothing of the attempt runs any more and that its log is complete.
 """
 
@@ -17,7 +17,7 @@ from typing import Protocol
 
 from launchcore.builtin.process import cgroups, oom, procfs, secret_files
 from launchcore.builtin.process.loop import Loop, Timer
-from launchcore.builtin.process.records import Exit, Place, Started, Wait
+from launchcore.builtin.process.records import Exit, Place, Record, Wait
 
 FIRST_LOOK, LAST_LOOK = 0.005, 1.0
 """Seconds between two looks at processes that are to end: shortest, and longest."""
@@ -45,18 +45,18 @@ class Ward(Protocol):
 class Life:
     """``child``: the process is the keeper's own child; otherwise an earlier keeper made it."""
 
-    def __init__(self, ward: Ward, place: Place, started: Started, *, child: bool) -> None:
+    def __init__(self, ward: Ward, place: Place, record: Record, *, child: bool) -> None:
         self.place = place
-        self.started = started
+        self.started = record["started"]
         self.child = child
-        self.exit: Exit | None = None
+        self.exit: Exit | None = record.get("exit")
         self.on_end: list[Callable[[], None]] = []
         self.peak_rss = 0
         self._ward = ward
         self._pidfd = -1
         self._deadline: Timer | None = None
         self._next: Timer | None = None
-        self._stopped = place.stopped() if not child else None
+        self._stopped = record.get("stop")
         self._kill_at: float | None = None
         self._asked = False
         self._wait: Wait | None = None
@@ -129,15 +129,15 @@ class Life:
         first = min(found, key=lambda proc: proc.start)
         self.started["pid"], self.started["start"] = first.pid, first.start
         with contextlib.suppress(OSError):
-            self.place.complete(self.started)
+            self.place.append(pid=first.pid, start=first.start)
         return True
 
     def _await_nanny(self, until: float | None = None) -> None:
         """An adopted process has ended; the nanny, if there is one, writes down how."""
         self._close_pidfd()
         until = until or time.monotonic() + NANNY_SECONDS
-        if wait := self.place.wait():
-            self.first_ended(wait)
+        if "wait" in (record := self.place.read() or {}):
+            self.first_ended(record["wait"])
         elif time.monotonic() < until:
             self._ward.loop.after(0.02, lambda: self._await_nanny(until))
         else:
@@ -152,7 +152,7 @@ class Life:
         if self.running and self._stopped is None:
             self._stopped = why
             with contextlib.suppress(OSError):  # a full disk does not keep it alive
-                self.place.write_stop(why)
+                self.place.append(stop=why)
         kill_at = time.monotonic() + grace
         if self._kill_at is not None and self._kill_at <= kill_at:
             return
@@ -305,10 +305,10 @@ class Life:
 
     def _record(self) -> None:
         """Write the last record: again and again while the disk is full; the keeper knows it meanwhile."""
-        if self.exit is None or not self.place.path.is_dir():
+        if self.exit is None or not self.place.record.exists():
             return
         try:
-            self.place.write_exit(self.exit)
+            self.place.append(exit=self.exit)
         except OSError:
             self._ward.loop.after(1.0, self._record)
 

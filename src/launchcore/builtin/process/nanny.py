@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launchcore.builtin.process import procfs
-from launchcore.builtin.process.records import Place, Wait, all_started
+from launchcore.builtin.process.records import Place, Wait, all_places
 
 LONGEST_PAUSE = 30.0
 """Seconds before a keeper that keeps ending is started yet again."""
@@ -70,15 +70,15 @@ class Nanny:
         _, status, used = os.wait4(pid, 0)
         if place is not None:
             try:
-                place.write_wait(Wait(status=status, finished_at=time.time(), usage=usage_of(used)))
+                place.append(wait=Wait(status=status, finished_at=time.time(), usage=usage_of(used)))
             except OSError as problem:
                 print(f"cannot note the end of {pid}: {problem}", flush=True)
 
     def _find(self, pid: int, start: int) -> Place | None:
         if not self._places:
             self._places = {
-                (started["pid"], started["start"]): place
-                for place, started in all_started(self._root)
-                if started is not None and started["boot"] == procfs.boot_id()
+                (record["started"]["pid"], record["started"]["start"]): place
+                for place, record in all_places(self._root)
+                if record is not None and record["started"]["boot"] == procfs.boot_id()
             }
         return self._places.get((pid, start))

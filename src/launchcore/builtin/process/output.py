@@ -21,7 +21,7 @@ def read_log(place: Place, cursor: str | None, limit: int) -> LogBatch:
             data = log.read(max(0, min(limit, size - offset)))
     except FileNotFoundError:
         lost = "the log is not there any more" if offset == 0 else None
-        gone = not place.path.exists()
+        gone = not place.record.exists()
         return LogBatch(data=b"", cursor=str(offset), end=gone or ended, gap=lost if gone else None)
     offset += len(data)
     return LogBatch(data=data, cursor=str(offset), end=ended and offset >= size, gap=gap)

@@ -3,35 +3,36 @@
 ::
 
     keeper.lock keeper.sock keeper.log
-    attempts/ATTEMPT/started.json   before the process exists, completed with its pid at once
-                     log            what it writes
-                     stop.json      it was asked to stop, and why
-                     wait.json      how it ended, as the nanny saw it while there was no keeper
-                     exit.json      how it ended: after this, nothing of it is left and nothing follows
-    tombstones/ATTEMPT              is never to be started
+    attempts/ATTEMPT.record   a journal, one JSON object a line: ``started`` before the process exists,
+                              ``pid`` at once after, ``stop`` when it is asked to stop and why, ``wait``
+                              how it ended as the nanny saw it while there was no keeper, and ``exit``
+                              last: nothing of it is left then, and nothing follows
+    attempts/ATTEMPT.log      what it writes
+    tombstones                attempts that are never to be started (again)
 
-Nothing is flushed to the disk on purpose: the page cache survives every ``kill -9``, and after a
-crash of the machine the processes are gone as well. Imported by the keeper: standard library only.
+A few appended lines and two files a run: making and removing names is what costs on a file system
+that others flush. Nothing is flushed here, on purpose: the page cache survives every ``kill -9``, and
+after a crash of the machine the processes are gone as well. Standard library only, for the keeper.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import time
-from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-ROOM = 64
-"""Spaces after a record that will be completed in place, so that a full disk cannot prevent it."""
+from launchcore.builtin.process.wire import encode_text
 
 
 class Started(TypedDict):
-    """``started.json``. ``start`` is in clock ticks since boot, ``clock`` CLOCK_MONOTONIC seconds.
+    """``start`` is in clock ticks since boot, ``clock`` in seconds of CLOCK_MONOTONIC.
 
     ``pid`` is 0 while the process is being made. There is no environment in it: that has secrets.
     """
@@ -56,7 +57,7 @@ class Started(TypedDict):
 
 
 class Exit(TypedDict):
-    """``exit.json``. Exactly one of ``exit_code``, ``signal`` and ``lost`` is set.
+    """Exactly one of ``exit_code``, ``signal`` and ``lost`` is set.
 
     ``stopped``: the keeper stopped it: ``cancelled``, ``timeout``, ``memory`` or ``cleanup``.
     ``oom``: ``limit`` (its own memory limit), ``machine`` (the kernel, for the whole machine).
@@ -73,7 +74,7 @@ class Exit(TypedDict):
 
 
 class Wait(TypedDict):
-    """``wait.json``: a wait status, and what the kernel says that it used."""
+    """A wait status, and what the kernel says that it used."""
 
     status: int
     finished_at: float
@@ -87,129 +88,128 @@ def safe_name(attempt: str) -> str:
     return "x" + hashlib.blake2b(attempt.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A record, or ``None`` when it is not there or not whole."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+class Record(TypedDict, total=False):
+    """All that a journal says."""
 
-
-def write_json(path: Path, record: Any) -> None:
-    """Replace a record at once: a reader sees the old or the new one.
-
-    :raises OSError: the disk is full, the directory is gone.
-    """
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(json.dumps(record).encode())
-    new.rename(path)
+    started: Started
+    stop: str
+    wait: Wait
+    exit: Exit
 
 
 class Place:
-    """The directory of one attempt."""
+    """The files of one attempt."""
 
     def __init__(self, root: Path, attempt: str) -> None:
-        self.name = safe_name(attempt)
-        self.path = root / "attempts" / self.name
-        self.log = self.path / "log"
-        self._started = self.path / "started.json"
-        self._exit = self.path / "exit.json"
+        folder, name = root / "attempts", safe_name(attempt)
+        self.record = folder / f"{name}.record"
+        self.log = folder / f"{name}.log"
 
     def begin(self, started: Started) -> None:
         """Write down that a process is about to be made.
 
         :raises OSError: it cannot be written down, so nothing may be started.
         """
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._started.write_bytes(json.dumps(started).encode() + b" " * ROOM)
+        flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
+        _write(self.record, {"started": started}, flags)
 
-    def complete(self, started: Started) -> None:
-        """Add the pid, in the space that :meth:`begin` took."""
-        record = os.open(self._started, os.O_WRONLY | os.O_CLOEXEC)
+    def append(self, **facts: Any) -> None:
+        """Add to the journal: ``stop``, ``wait``, ``exit``, or ``pid`` with ``start``.
+
+        :raises OSError: the disk is full, the files are gone.
+        """
+        _write(self.record, facts, os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC)
+
+    def read(self) -> Record | None:
+        """``None``: nothing was ever started here."""
         try:
-            size = os.fstat(record).st_size
-            os.pwrite(record, json.dumps(started).encode().ljust(size), 0)
-        finally:
-            os.close(record)
-
-    def started(self) -> Started | None:
-        return cast("Started | None", read_json(self._started))
+            data = self.record.read_bytes()
+        except OSError:
+            return None
+        found: dict[str, Any] = {}
+        for line in data.splitlines():
+            with contextlib.suppress(ValueError):  # a line that a full disk cut short
+                found |= json.loads(line)
+        if "started" not in found:
+            return None
+        found["started"] |= {key: found[key] for key in ("pid", "start") if key in found}
+        return cast("Record", found)
 
     def has_ended(self) -> bool:
-        return self._exit.exists()
-
-    def exit(self) -> Exit | None:
-        return cast("Exit | None", read_json(self._exit))
-
-    def write_exit(self, record: Exit) -> None:
-        write_json(self._exit, record)
-
-    def wait(self) -> Wait | None:
-        return cast("Wait | None", read_json(self.path / "wait.json"))
-
-    def write_wait(self, record: Wait) -> None:
-        write_json(self.path / "wait.json", record)
-
-    def stopped(self) -> str | None:
-        found = read_json(self.path / "stop.json")
-        return None if found is None else str(found.get("why"))
-
-    def write_stop(self, why: str) -> None:
-        write_json(self.path / "stop.json", {"why": why, "at": time.time()})
+        return "exit" in (self.read() or {})
 
     def remove(self) -> None:
         """Remove all of it. Idempotent."""
-        try:
-            entries = list(os.scandir(self.path))
-        except OSError:
-            return
-        for entry in entries:
+        for path in (self.record, self.log):
             with contextlib.suppress(OSError):
-                Path(entry.path).unlink()
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+                path.unlink()
 
 
-def all_started(root: Path) -> list[tuple[Place, Started | None]]:
-    """Every attempt's directory; ``None`` for one whose record is not whole."""
+def _write(path: Path, facts: Mapping[str, Any], flags: int) -> None:
+    # A line begins with its line end: what a full disk cut short cannot spoil what follows.
+    line = b"\n" + encode_text(facts)
+    record = os.open(path, flags, 0o600)
+    try:
+        if os.write(record, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(record)
+
+
+def all_places(root: Path) -> list[tuple[Place, Record | None]]:
+    """Every attempt's files, and what its journal says."""
     try:
         names = [entry.name for entry in os.scandir(root / "attempts")]
     except FileNotFoundError:
         return []
-    found = []
-    for name in names:
-        place = Place(root, name)
-        place.path = root / "attempts" / name
-        found.append((place, place.started()))
-    return found
+    places = [Place(root, name.removesuffix(".record")) for name in names if name.endswith(".record")]
+    return [(place, place.read()) for place in places]
 
 
 class Tombstones:
-    """Attempts that are never to be started (again): empty files, for a day, and at most ``most``."""
+    """Attempts that are never to be started (again), for a day, and at most ``most``: the oldest go first.
 
-    def __init__(self, root: Path, *, seconds: float = 86400.0, most: int = 50_000) -> None:
-        self._folder = root / "tombstones"
+    One file with a time and a name a line; only the newest of a name counts.
+    """
+
+    def __init__(self, root: Path, *, seconds: float = 86400.0, most: int = 20_000) -> None:
+        self._file = root / "tombstones"
         self._seconds = seconds
         self._most = most
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        old = sorted((entry.stat().st_mtime, entry.name) for entry in os.scandir(self._folder))
-        self._order = deque(old)
+        self._times: dict[str, float] = {}
+        self._lines = 0
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._file.read_text().splitlines():
+                time_text, _, name = line.partition(" ")
+                if name:
+                    self._times.pop(name, None)
+                    self._times[name] = float(time_text)
+                self._lines += 1
+        self.prune()
 
     def has(self, attempt: str) -> bool:
-        return (self._folder / safe_name(attempt)).exists()
+        return safe_name(attempt) in self._times
 
     def add(self, attempt: str) -> None:
         """:raises OSError: the promise could not be written down."""
-        name = safe_name(attempt)
-        os.close(os.open(self._folder / name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        self._order.append((time.time(), name))
+        name, now = safe_name(attempt), time.time()
+        with self._file.open("a") as file:
+            file.write(f"\n{now:.3f} {name}")
+        self._times.pop(name, None)
+        self._times[name] = now
+        self._lines += 1
         self.prune()
 
     def prune(self) -> None:
-        """Forget the oldest."""
-        while self._order and (
-            len(self._order) > self._most or self._order[0][0] < time.time() - self._seconds
-        ):
-            with contextlib.suppress(FileNotFoundError):
-                (self._folder / self._order.popleft()[1]).unlink()
+        """Forget the oldest; write the file anew when most of it is forgotten."""
+        while self._times:
+            name, when = next(iter(self._times.items()))
+            if len(self._times) <= self._most and when >= time.time() - self._seconds:
+                break
+            del self._times[name]
+        if self._lines > 2 * len(self._times) + 1000:
+            new = self._file.with_name("tombstones.new")
+            with contextlib.suppress(OSError):
+                new.write_text("".join(f"\n{when:.3f} {name}" for name, when in self._times.items()))
+                new.rename(self._file)
+                self._lines = len(self._times)

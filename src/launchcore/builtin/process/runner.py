@@ -16,7 +16,7 @@ from launchcore.builtin.process.command import inspect
 from launchcore.builtin.process.diagnosis import not_executed, status_of
 from launchcore.builtin.process.environment import Environments, Prepared
 from launchcore.builtin.process.output import read_log
-from launchcore.builtin.process.records import Place, all_started, safe_name
+from launchcore.builtin.process.records import Place, all_places, safe_name
 from launchcore.builtin.process.settings import ProcessConfig, ProcessSettings
 from launchcore.builtin.process.variables import all_labels, environment_of, inherited
 from launchcore.builtin.process.watch import Watch
@@ -180,18 +180,15 @@ class ProcessRunner:
             answer = self._client(root).ask(request, start=False)
         except NoKeeper:
             places = {each: Place(root, each) for each in attempts}
-            records = {each: (place.started(), place.exit()) for each, place in places.items()}
-            if all(started is None or ended is not None for started, ended in records.values()):
-                return {
-                    each: {"started": started, "exit": ended}
-                    for each, (started, ended) in records.items()
-                    if started is not None
-                }
+            records = {each: place.read() for each, place in places.items()}
+            found = {each: record for each, record in records.items() if record is not None}
+            if all("exit" in record for record in found.values()):
+                return found
             answer = self._client(root).ask(request)
         if "error" in answer:
             raise LaunchError(str(answer["detail"])) from None
-        found: Mapping[str, Any] = answer["found"]
-        return found
+        statuses: Mapping[str, Any] = answer["found"]
+        return statuses
 
     def logs(self, handle: RunHandle, cursor: str | None, limit: int) -> LogBatch:
         return read_log(Place(self._root_of(handle), handle.attempt_id), cursor, limit)
@@ -208,7 +205,7 @@ class ProcessRunner:
         return watch
 
     def owned(self) -> Sequence[RunHandle]:
-        records = [started for _, started in all_started(self._root) if started is not None]
+        records = [record["started"] for _, record in all_places(self._root) if record is not None]
         found = {each["attempt"]: self._handle(each["attempt"], each) for each in records}
         ours = procfs.mark(procfs.KEEPER_MARK, str(self._root))
         for pid in procfs.snapshot():  # records may have been deleted; what runs is ours all the same

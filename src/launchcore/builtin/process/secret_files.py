@@ -45,6 +45,10 @@ def write(root: Path, attempt: str, files: Sequence[FileOrder], scratch: Path) -
         path = folder / name
         try:
             _make_private(path)
+        except OSError as error:
+            problem = error
+            continue
+        try:
             return path, _fill(path, files)
         except OSError as error:
             problem = error

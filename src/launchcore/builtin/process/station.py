@@ -14,13 +14,15 @@ from launchcore.builtin.process.desk import Desk
 from launchcore.builtin.process.life import Life
 from launchcore.builtin.process.loop import Loop
 from launchcore.builtin.process.nanny import usage_of
-from launchcore.builtin.process.records import Place, Started, Tombstones, Wait, all_started
+from launchcore.builtin.process.records import Place, Record, Started, Tombstones, Wait, all_places, safe_name
 from launchcore.builtin.process.spawn import NotExecuted, spawn
 from launchcore.builtin.process.wire import Order
 
 SAMPLE_SECONDS = 0.2
 """How often memory is looked at, for limits that no control group enforces."""
 CHORES_SECONDS = 10.0
+FIRST_CLIENT_SECONDS = 5.0
+"""How long whoever wanted a keeper may take to come."""
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -34,7 +36,7 @@ class Station:
         self.reapers = frozenset({os.getpid(), os.getppid()}) - {1}
         self.kills_seen = oom.kill_count()
         self._idle = idle
-        self._busy_until = time.monotonic() + idle
+        self._busy_until = time.monotonic() + max(idle, FIRST_CLIENT_SECONDS)
         self._lives: dict[str, Life] = {}
         self._by_pid: dict[int, Life] = {}
         self._sampled: set[str] = set()
@@ -44,18 +46,21 @@ class Station:
 
     def load(self) -> None:
         """Take over what earlier keepers have left."""
-        for place, started in all_started(self.root):
-            if started is None:
-                # Its record was never whole, so nothing was made: the record comes before the process.
+        (self.root / "attempts").mkdir(exist_ok=True, mode=0o700)
+        for place, record in all_places(self.root):
+            if record is None:
+                # Its first line was never whole, so nothing was made: it comes before the process.
                 place.remove()
                 continue
-            life = Life(self, place, started, child=False)
-            life.exit = place.exit()
-            self._lives[started["attempt"]] = life
+            life = Life(self, place, record, child=False)
+            self._lives[life.started["attempt"]] = life
             if life.exit is None:
                 self.loop.guard(life.adopt)
                 self._sample(life)
-        secret_files.sweep(self.root, {name for name, life in self._lives.items() if life.exit is None})
+        live = {name for name, life in self._lives.items() if life.exit is None}
+        secret_files.sweep(self.root, live)
+        if self._home is not None:
+            cgroups.sweep(self._home, secret_files.prefix(self.root), {safe_name(name) for name in live})
         self._chores()
 
     # -- what runners ask ----------------------------------------------------------------------
@@ -94,7 +99,6 @@ class Station:
         place = Place(self.root, attempt)
         started = self._record_of(order)
         try:
-            place.begin(started)
             self._make(order, place, started)
         except NotExecuted as problem:
             self._undo(place, started)
@@ -111,7 +115,7 @@ class Station:
         except OSError as problem:
             self._undo(place, started)
             return {"error": "failed", "detail": str(problem)}
-        life = Life(self, place, started, child=True)
+        life = Life(self, place, Record(started=started), child=True)
         self._lives[attempt] = life
         self._by_pid[life.pid] = life
         life.begin()
@@ -136,16 +140,24 @@ class Station:
             run_seconds=order["run_seconds"],
             memory_bytes=order["memory_bytes"],
             grace=order["grace"],
-            cgroup=self._group(order),
+            cgroup=None,
             secrets=None,
         )
 
-    def _group(self, order: Order) -> str | None:
+    def _enter_group(self, order: Order) -> str | None:
+        """Make a group with the order's memory limit and move into it, for the moment of the start."""
         if order["memory_bytes"] is None or self._home is None or not order["cgroups"]:
             return None
-        name = secret_files.prefix(self.root) + Place(self.root, order["attempt"]).name
+        name = secret_files.prefix(self.root) + safe_name(order["attempt"])
         made = cgroups.create(self._home, name, order["memory_bytes"])
-        return None if made is None else str(made)
+        if made is None:
+            return None
+        try:
+            cgroups.enter(made)
+        except OSError:
+            cgroups.remove(made)
+            return None
+        return str(made)
 
     def _make(self, order: Order, place: Place, started: Started) -> None:
         """Make the process, and complete its record.
@@ -159,20 +171,16 @@ class Station:
             )
             started["secrets"] = str(folder)
             env = {**env, **paths}
-        if started["cgroup"] and self._home:
-            try:
-                cgroups.enter(Path(started["cgroup"]))
-            except OSError:
-                cgroups.remove(Path(started["cgroup"]))
-                started["cgroup"] = None
+        started["cgroup"] = self._enter_group(order)
         try:
+            place.begin(started)
             pid = spawn(order["argv"], env, order["cwd"], place.log, nice=order["nice"])
         finally:
             if started["cgroup"] and self._home:
                 cgroups.enter(self._home.own)
         proc = procfs.look(pid)
         started["pid"], started["start"] = pid, proc.start if proc else 0
-        place.complete(started)
+        place.append(pid=started["pid"], start=started["start"])
 
     def _undo(self, place: Place, started: Started) -> None:
         if started["pid"]:  # its record could not be completed: what nobody could find must not run

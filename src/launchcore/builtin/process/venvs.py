@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launchcore.builtin.process import procfs
-from launchcore.builtin.process.records import read_json, write_json
 from launchcore.plugin import StageContext
 
 RECENT_SECONDS = 3600.0
@@ -61,7 +61,9 @@ class Venvs:
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            write_json(folder / "complete.json", {"bytes": _size(folder), "made_at": time.time()})
+            new = folder / "complete.new"
+            new.write_text(json.dumps({"bytes": _size(folder)}))
+            new.rename(folder / "complete.json")
         self.prune()
         return folder / "venv"
 
@@ -101,10 +103,10 @@ class Venvs:
             if not folder.is_dir():
                 continue
             complete = folder / "complete.json"
-            record = read_json(complete) or {}
-            with contextlib.suppress(OSError):
-                used = (complete if record else folder).stat().st_mtime
-                found.append((used, int(record.get("bytes", 0)), folder))
+            with contextlib.suppress(OSError, ValueError):
+                made = complete.exists()
+                size = json.loads(complete.read_text())["bytes"] if made else 0
+                found.append(((complete if made else folder).stat().st_mtime, int(size), folder))
         return sorted(found, reverse=True)
 
     def _remove(self, folder: Path) -> bool:

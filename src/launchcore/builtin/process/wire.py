@@ -49,9 +49,17 @@ class Order(TypedDict):
     start_before: float | None
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
+def encode_text(message: Any) -> bytes:
+    """Without the line end. Text that is not UTF-8 (surrogates of the file system's encoding) survives."""
+    return _JSON.encode(message).encode("ascii")
+
+
 def encode(message: Any) -> bytes:
-    """One line. Text that is not UTF-8 (surrogates of the file system's encoding) survives."""
-    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    """One line."""
+    return encode_text(message) + b"\n"
 
 
 class Lines:
