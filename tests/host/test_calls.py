@@ -365,3 +365,24 @@ def test_a_class_without_settings_is_refused() -> None:
         def launch_checks(self) -> None: ...
 
     assert load(("bare", Bare)).plugins[0].reason == "Bare is a class without a class Settings (frozen attrs)"
+
+
+def test_a_section_has_one_reader() -> None:
+    """``plugins.cloud`` cannot be both the plugin's and its runner's."""
+
+    class Both(WithSettings):
+        @hookimpl
+        def launch_register_runners(self) -> list[RunnerSpec]:
+            return [spec(name="cloud", settings=WithSettings.Settings)]
+
+    class Own(WithSettings):
+        @hookimpl
+        def launch_register_runners(self) -> list[RunnerSpec]:
+            return [spec(name="cloud")]
+
+    assert load(("cloud", Both)).plugins[0].reason == (
+        "plugins.cloud would be the settings of the plugin and of its runner cloud"
+    )
+    assert load(("cloud", Own)).has_own_section("cloud")
+    assert not load(("cloud", plugin("launch_checks", lambda: None))).has_own_section("cloud")
+    assert not load().has_own_section("nothing")

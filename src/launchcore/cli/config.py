@@ -42,7 +42,11 @@ def check(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None
     from launchcore.host import Host
 
     loaded = _load(config, base_url)
-    host = Host.load(disabled=loaded.config.disabled_plugins)
+    host = Host.load(
+        disabled=loaded.config.disabled_plugins,
+        settings=loaded.config.plugins,
+        extra=loaded.config.plugin_modules,
+    )
     problems = check_config(loaded.config, host)
     file = None if loaded.file is None else str(loaded.file)
     if as_json:

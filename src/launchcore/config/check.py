@@ -90,6 +90,8 @@ def _requirement(registry: Offer[Any], environment: Offer[Any]) -> list[Problem]
 def _section(name: str, raw: Mapping[str, Json], host: Host) -> list[Problem]:
     """``plugins.<name>``: the settings of a source, a runner, a queue service, or a plugin itself."""
     path = join("plugins", name)
+    if host.has_own_section(name):
+        return []  # the host has checked it
     offers = [
         offer for offer in _with_sections(host.catalog) if name in (offer.spec.name, *offer.spec.aliases)
     ]

@@ -14,7 +14,7 @@ log = logging.getLogger("launchcore.host")
 
 
 @contextlib.contextmanager
-def blamed(label: str, what: str) -> Iterator[None]:
+def blamed(label: str, what: str, *, quiet: bool = False) -> Iterator[None]:
     """Whatever goes wrong in the block is this plugin's.
 
     A :class:`LaunchError` keeps its reason and gets the plugin's name; anything else becomes
@@ -22,6 +22,7 @@ def blamed(label: str, what: str) -> Iterator[None]:
 
     :param label: ``"distribution version"``.
     :param what: what was called: ``launch_contribute_to_run``, ``runner slurm``.
+    :param quiet: the caller keeps the traceback, so it need not be logged.
     """
     try:
         yield
@@ -32,7 +33,8 @@ def blamed(label: str, what: str) -> Iterator[None]:
     except Nonsense as error:
         raise plugin_error(label, f"{what} of {label} {error}") from error
     except (Exception, SystemExit) as error:
-        log.exception("%s: %s raised", label, what)
+        if not quiet:
+            log.exception("%s: %s raised", label, what)
         raise plugin_error(label, f"{what} of {label} raised {raised(error)}") from error
 
 

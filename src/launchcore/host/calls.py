@@ -50,7 +50,7 @@ class Calls:
         for hook, kind in answers.SPECS.items():
             for one in self._of[hook]:
                 if one.plugin == plugin:
-                    found += _ask(one, answers.spec(kind))
+                    found += _ask(one, answers.spec(kind), quiet=True)
                     _refuse_twins(one, found)
         return tuple(found)
 
@@ -104,10 +104,12 @@ class Calls:
         )
 
 
-def _ask(one: Implementation, check: Callable[[Any], T], **arguments: object) -> list[T]:
+def _ask(
+    one: Implementation, check: Callable[[Any], T], *, quiet: bool = False, **arguments: object
+) -> list[T]:
     began = time.monotonic()
     try:
-        with blamed(one.label, one.hook):
+        with blamed(one.label, one.hook, quiet=quiet):
             return answers.values(one(**arguments), check)
     finally:
         seconds = time.monotonic() - began

@@ -35,6 +35,9 @@ KINDS: Final[Mapping[type, str]] = MappingProxyType(
     }
 )
 
+WITH_SECTIONS: Final = (SourceSpec, RunnerSpec, QueueSpec)
+"""The kinds whose settings are ``plugins.<name>``; those of the others stand beside their ``type``."""
+
 INSTALL_HINTS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
         ("builder", "docker"): "docker",

@@ -62,6 +62,11 @@ class PluginRecord:
         return f"{self.distribution} {self.version}".strip()
 
     @property
+    def is_class(self) -> bool:
+        """It is in use, and it is a class: made by the host with its settings, ``plugins.<name>``."""
+        return isinstance(self.plugin, type)
+
+    @property
     def loaded(self) -> bool:
         return self.state is PluginState.LOADED
 

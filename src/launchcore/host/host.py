@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from launchcore.host.calls import Calls
-from launchcore.host.catalog import Catalog, Offer, describe
+from launchcore.host.catalog import WITH_SECTIONS, Catalog, Offer, describe
 from launchcore.host.discovery import Extra, PluginRecord, PluginState, contained, discover, raised
 from launchcore.host.fields import fields_of
 from launchcore.host.manager import Manager, Refused
@@ -64,6 +64,14 @@ class Host:
         """The record of a plugin, by its own name."""
         return next((record for record in self.plugins if record.name == name), None)
 
+    def has_own_section(self, name: str) -> bool:
+        """Whether ``plugins.<name>`` is read by a plugin itself: one that is a class with ``Settings``.
+
+        Its mistakes are in :attr:`problems`. A source or runner of the same name has no settings then.
+        """
+        record = self.plugin(name)
+        return record is not None and record.is_class
+
 
 class _Loading:
     """The state of one :meth:`Host.load`."""
@@ -84,6 +92,7 @@ class _Loading:
             plugin = self.instance(record)
             hooks = self.manager.register(record.name, record.label, plugin)
             specs = Calls(self.manager).register(record.name)
+            _refuse_two_readers(record, specs)
             self.offers += [Offer(spec=spec, plugin=record.label, entry=record.name) for spec in specs]
             taken = attrs.evolve(record, hooks=hooks, offers=tuple(sorted(map(describe, specs))))
         if not failures:
@@ -110,6 +119,17 @@ class _Loading:
             raise Refused(f"its Settings must all have defaults; {', '.join(required)} has none")
         raw = self.settings.get(record.name, {})
         return plugin(structure(settings, raw, path=f"plugins.{record.name}"))
+
+
+def _refuse_two_readers(record: PluginRecord, specs: Sequence[Any]) -> None:
+    """``plugins.<name>`` is the plugin's own or its source's or runner's: not both."""
+    if not record.is_class:
+        return
+    for spec in specs:
+        if spec.name == record.name and type(spec) in WITH_SECTIONS and fields_of(spec.settings):
+            raise Refused(
+                f"plugins.{record.name} would be the settings of the plugin and of its {describe(spec)}"
+            )
 
 
 def _with_clashes(record: PluginRecord, catalog: Catalog) -> PluginRecord:
