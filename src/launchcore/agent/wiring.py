@@ -49,7 +49,7 @@ def wire(loaded: LoadedConfig) -> Wiring:
             reason=Reason.CONFIG_ERROR,
             hint="launch agent --queue NAME, or `queues:` in the file",
         )
-    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins)
+    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins, extra=config.plugin_modules)
     problems = check_config(config, host)
     if problems:
         raise SettingsError(loaded.located(problems))

@@ -55,7 +55,7 @@ def doctor(
         patience = parse_duration(timeout)
     loaded = loaded_config(base_url)
     config = loaded.config
-    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins)
+    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins, extra=config.plugin_modules)
     checks = [("launchcore", check) for check in core_checks(loaded, host)]
     checks += host.calls.checks()
     if canary:

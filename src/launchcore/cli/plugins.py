@@ -169,7 +169,11 @@ def _host(config: Path | None) -> Host:
         # Plugins are looked at just when something is wrong: a bad file must not hide them.
         say("the configuration cannot be read, and is left out; see launch config check")
         return Host.load()
-    return Host.load(disabled=loaded.config.disabled_plugins, settings=loaded.config.plugins)
+    return Host.load(
+        disabled=loaded.config.disabled_plugins,
+        settings=loaded.config.plugins,
+        extra=loaded.config.plugin_modules,
+    )
 
 
 def _find(host: Host, name: str) -> PluginRecord:

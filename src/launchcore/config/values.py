@@ -102,6 +102,9 @@ class AgentConfig:
         "Settings of sources, runners, queue services and plugins, by name.", factory=dict
     )
     disabled_plugins: tuple[str, ...] = setting("Plugins that are not to be loaded.", default=())
+    plugin_modules: tuple[str, ...] = setting(
+        "Modules of plugins to load beside the installed ones, to try one before it is packaged.", default=()
+    )
     secrets: Mapping[str, SecretSource] = setting(
         "Secrets that runs may ask for by name: where each comes from, `env` or `file`.",
         factory=dict,
