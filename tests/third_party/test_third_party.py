@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.third_party.broken import BROKEN, Broken
-from tests.third_party.conftest import HERE, Fresh
+from tests.third_party.environments import HERE, Fresh
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
