@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launchcore.queues.connect import open_service
 
+from launchcore.queues.connect import open_service
 from tests.crash import invariants
 from tests.crash.world import World, wait_until
 

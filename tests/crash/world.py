@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from launchcore.queues.connect import open_service
 
 from launchcore.builtin.archive.pack import pack
 from launchcore.plugin import QueueConfig, RetryPolicy, RunSpec, SourceRef
 from launchcore.queues.base import RunFilter, RunInfo, Service
+from launchcore.queues.connect import open_service
 
 LEASE = 2.0
 """Seconds: short, so that a takeover is soon."""
