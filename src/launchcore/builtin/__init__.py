@@ -7,5 +7,6 @@ BUILTIN = (
     "launchcore.builtin.image.plugin",
     "launchcore.builtin.none.plugin",
     "launchcore.builtin.local.plugin",
+    "launchcore.builtin.oci.plugin",
     "launchcore.builtin.process.plugin",
 )
