@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launchcore.host.catalog import Catalog, Offer
+from launchcore.host.catalog import INSTALL_HINTS, KINDS, Catalog, Offer
 from launchcore.host.discovery import PluginRecord, PluginState
 from launchcore.plugin import BuilderSpec, LaunchError, QueueSpec, Reason, RegistrySpec, RunnerSpec
 
@@ -177,3 +177,8 @@ def test_offers_are_in_the_order_of_names() -> None:
 
     assert [offer.spec.name for offer in catalog.offers(RunnerSpec)] == ["a", "b"]
     assert catalog.offers(RegistrySpec) == ()
+
+
+def test_install_hints_name_extras_that_first_parties_have() -> None:
+    assert set(INSTALL_HINTS.values()) == {"docker", "k8s", "kaniko", "aws", "sagemaker", "server"}
+    assert {kind for kind, _ in INSTALL_HINTS} <= set(KINDS.values())
