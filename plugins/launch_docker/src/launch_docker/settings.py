@@ -89,7 +89,7 @@ class Prune:
     """Which of our images are removed when nobody uses them."""
 
     after_days: float | None = setting(
-        "Remove images that launchcore built or pulled and did not use for so many days.", default=None
+        "Remove images that launchcore built and that no run has used for so many days.", default=None
     )
     keep_size: str | None = setting(
         "Remove the longest unused ones while all of them together are larger than this: 20g.",
@@ -130,6 +130,11 @@ class Settings:
     gpus: tuple[str, ...] = setting(
         "Indexes or UUIDs of the GPUs that runs may have, shared out so that no two runs have the same one.",
         default=(),
+    )
+    gpu_access: Literal["request", "environment"] = setting(
+        "How a container gets its GPUs: a device request to the engine, or NVIDIA_VISIBLE_DEVICES, where "
+        "NVIDIA's runtime is the engine's default or the queue's `runtime`.",
+        default="request",
     )
     gpu_directory: str | None = setting(
         "Directory of the record of who has which GPU; agents that share GPUs share it. "
@@ -230,10 +235,10 @@ class RunConfig:
     pull: Literal["missing", "always", "never"] = setting(
         "When images are pulled. One with a digest is pulled only if it is missing.", default="missing"
     )
-    secret_env: Literal["shell", "file"] = setting(
-        "How secret variables get into the environment: by the image's /bin/sh, or only as files, whose "
-        "paths are in NAME_FILE.",
-        default="shell",
+    secrets_as: Literal["environment", "files"] = setting(
+        "How secret variables come to a run: in its environment, by the image's /bin/sh, or only as files, "
+        "whose paths are in NAME_FILE.",
+        default="environment",
     )
     log_driver: Literal["local", "json-file"] = setting(
         "How the engine keeps the log until the agent has it. `local` keeps every byte as it was.",

@@ -1,0 +1,251 @@
+"""The engine's log stream → bytes and cursors. Pure.
+
+A log is a sequence of *messages*, each with the time at which the engine read it: mostly one line; a longer
+one in pieces of 16 KiB. A cursor says ``since`` which time to ask for, and how many messages of the answer
+are already known: the engine's order of messages is stable, while their times are not strictly ascending
+(standard output and error are read side by side), so that a time alone would lose or repeat some.
+"""
+
+from __future__ import annotations
+
+import collections
+from datetime import UTC, datetime
+from typing import Final
+
+import attrs
+
+SETTLED: Final = 5.0
+"""Seconds after which no message with an earlier time is written any more."""
+PIECE: Final = 16 * 1024
+"""The engine cuts lines that are longer into messages of this size."""
+
+
+@attrs.define
+class Position:
+    """How far a log was read. ``since`` is a time as the engine writes it; "" is the beginning.
+
+    ``known``: messages of an answer to ``since`` that were read. ``total``: messages from the log's
+    beginning. ``offset``: bytes of the next message that were read.
+    """
+
+    since: str = ""
+    known: int = 0
+    total: int = 0
+    offset: int = 0
+    latest: str = ""
+    candidate: str = ""
+    candidate_known: int = 0
+
+    def cursor(self) -> str:
+        """As text, for another process."""
+        return f"1|{self.since}|{self.known}|{self.total}|{self.offset}"
+
+    def advance(self, at: str) -> None:
+        """One more message, with its time, was read to its end."""
+        self.total += 1
+        self.offset = 0
+        if at >= self.since:
+            self.known += 1
+        else:
+            # The clock went back: only the whole log, counted from its beginning, is in a known order.
+            self.since, self.known, self.candidate = "", self.total, ""
+        if self.candidate and at >= self.candidate:
+            self.candidate_known += 1
+        if at > self.latest:
+            if not self.candidate:
+                # Nothing before this message has its time or a later one.
+                self.candidate, self.candidate_known = at, 1
+            elif seconds(at) - seconds(self.candidate) >= SETTLED:
+                self.since, self.known = self.candidate, self.candidate_known
+                self.candidate, self.candidate_known = at, 1
+            self.latest = at
+
+
+def position(cursor: str | None) -> Position:
+    """The position that a cursor names.
+
+    :raises ValueError: it is none of ours.
+    """
+    if cursor is None:
+        return Position()
+    version, since, known, total, offset = cursor.split("|")
+    if version != "1":
+        raise ValueError(f"a log cursor of version {version!r}")
+    return Position(since=since, known=int(known), total=int(total), offset=int(offset), latest=since)
+
+
+def since_parameter(since: str) -> str | None:
+    """A time as the engine's API takes it: ``seconds.nanoseconds``."""
+    if not since:
+        return None
+    whole = int(seconds(since[:19] + since[_zone(since) :]))
+    digits = since[20 : _zone(since)] if since[19:20] == "." else ""
+    return f"{whole}.{digits:0<9}"
+
+
+def seconds(at: str) -> float:
+    """UNIX seconds of an RFC 3339 time with up to nine digits after the point."""
+    zone = _zone(at)
+    digits = at[20:zone] if at[19:20] == "." else ""
+    whole = datetime.fromisoformat(at[:19] + at[zone:].replace("Z", "+00:00")).timestamp()
+    return whole + (float(f"0.{digits}") if digits else 0.0)
+
+
+def _zone(at: str) -> int:
+    """Where the time zone begins."""
+    for index in range(19, len(at)):
+        if at[index] in "Z+-":
+            return index
+    raise ValueError(f"{at[:40]!r} is no time")
+
+
+def _fixed(time: bytes) -> str:
+    """A time in Docker's form, of fixed length and in UTC, so that it sorts as text. Podman has another."""
+    at = time.decode("ascii", "replace")
+    if len(at) == 30 and at[-1] == "Z":
+        return at
+    zone = _zone(at)
+    whole = datetime.fromtimestamp(int(seconds(at[:19] + at[zone:])), UTC)
+    digits = at[20:zone] if at[19:20] == "." else ""
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{digits:0<9}Z"
+
+
+class Frames:
+    """Splits what the engine sends into messages: (time, bytes)."""
+
+    def __init__(self, *, tty: bool) -> None:
+        self._tty = tty
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[str, bytes]]:
+        """:raises ValueError: this is no log stream."""
+        self._buffer += data
+        return self._raw() if self._tty else self._framed()
+
+    def _framed(self) -> list[tuple[str, bytes]]:
+        """``stream, 0, 0, 0, size (4 bytes, big endian), time, blank, payload``, again and again."""
+        found = []
+        buffer, at, end = self._buffer, 0, len(self._buffer)
+        while at + 8 <= end:
+            size = int.from_bytes(buffer[at + 4 : at + 8], "big")
+            if buffer[at] > 3 or size > 1 << 26:
+                raise ValueError("not a multiplexed stream")
+            if at + 8 + size > end:
+                break
+            message = bytes(buffer[at + 8 : at + 8 + size])
+            at += 8 + size
+            if buffer[at - 8 - size] == 3:  # the engine's own error, at the end of a stream
+                continue
+            time, _, payload = message.partition(b" ")
+            found.append((_fixed(time), payload))
+        del buffer[:at]
+        return found
+
+    def _raw(self) -> list[tuple[str, bytes]]:
+        """``time, blank, payload`` without a frame: a message ends at a line's end, or at 16 KiB."""
+        found = []
+        buffer, at = self._buffer, 0
+        while (blank := buffer.find(b" ", at, at + 64)) >= 0:
+            start = blank + 1
+            line = buffer.find(b"\n", start, start + PIECE)
+            end = line + 1 if line >= 0 else start + PIECE
+            if end > len(buffer):
+                break
+            found.append((_fixed(bytes(buffer[at:blank])), bytes(buffer[start:end])))
+            at = end
+        del buffer[:at]
+        return found
+
+    def rest(self) -> list[tuple[str, bytes]]:
+        """At the end of the stream: a last line without an end."""
+        time, blank, payload = bytes(self._buffer).partition(b" ")
+        self._buffer.clear()
+        return [(_fixed(time), payload)] if self._tty and blank else []
+
+
+class Chunks:
+    """Undoes HTTP's chunked transfer coding (RFC 9112, section 7.1)."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._left = 0
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """:raises ValueError: this is not chunked."""
+        self._buffer += data
+        found = bytearray()
+        while self._buffer and not self.ended:
+            if self._left > 2:
+                take = self._buffer[: self._left - 2]
+                found += take
+                del self._buffer[: len(take)]
+                self._left -= len(take)
+                continue
+            if self._left:  # the line end after a chunk
+                drop = min(self._left, len(self._buffer))
+                del self._buffer[:drop]
+                self._left -= drop
+                continue
+            line = self._buffer.find(b"\r\n")
+            if line < 0:
+                if len(self._buffer) > 1024:
+                    raise ValueError("not a chunk")
+                break
+            size = int(bytes(self._buffer[:line]).split(b";")[0], 16)
+            del self._buffer[: line + 2]
+            if size == 0:
+                self.ended = True
+            self._left = size + 2 if size else 0
+        return bytes(found)
+
+
+class Pending:
+    """Messages that were received and not yet given out, after skipping those that are known."""
+
+    def __init__(self, start: Position) -> None:
+        self.position = start
+        self.size = 0
+        self.gap: str | None = None
+        self._skip = start.known
+        self._since = start.since
+        self._queue: collections.deque[tuple[str, bytes]] = collections.deque()
+
+    @property
+    def skipping(self) -> bool:
+        """Not all known messages have come again yet."""
+        return self._skip > 0
+
+    def add(self, messages: list[tuple[str, bytes]]) -> None:
+        for at, data in messages:
+            if self._skip:
+                if self._since and at > self._since and self._skip == self.position.known:
+                    # The message that the cursor stands on is gone: the engine rotates its files.
+                    self.gap = f"the engine has rotated its log away, from {self._since} to {at}"
+                    self._skip = 0
+                    self.position = Position(since=at)
+                else:
+                    self._skip -= 1
+                    self._remember(at)
+                    continue
+            self._queue.append((at, data))
+            self.size += len(data)
+
+    def _remember(self, at: str) -> None:
+        self.position.latest = max(self.position.latest, at)
+
+    def take(self, limit: int) -> bytes:
+        """At most ``limit`` bytes, but at least one; the position moves with them."""
+        found, room = [], max(limit, 1)
+        while self._queue and room > 0:
+            at, data = self._queue[0]
+            piece = data[self.position.offset : self.position.offset + room]
+            found.append(piece)
+            room -= len(piece)
+            if self.position.offset + len(piece) < len(data):
+                self.position.offset += len(piece)
+                break
+            self._queue.popleft()
+            self.size -= len(data)
+            self.position.advance(at)
+        return b"".join(found)

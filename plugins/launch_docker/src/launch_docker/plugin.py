@@ -1,0 +1,37 @@
+"""What Docker offers to launchcore. Imports no SDK: that happens when something is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from launch_docker.settings import RunConfig, Settings
+from launchcore.plugin import Check, Kind, Runner, RunnerSpec, Site, hookimpl
+
+
+def _runner(settings: Any, site: Site) -> Runner:
+    from launch_docker.runner import make_runner
+
+    return make_runner(settings, site)
+
+
+@hookimpl
+def launch_register_runners() -> Iterable[RunnerSpec]:
+    yield RunnerSpec(
+        name="docker",
+        summary="Containers on a Docker engine, local or remote, or on Podman.",
+        create=_runner,
+        settings=Settings,
+        config=RunConfig,
+        needs_image=True,
+        applies=frozenset(Kind),
+        watches=True,
+        immediate=True,
+    )
+
+
+@hookimpl
+def launch_checks() -> Iterable[Check]:
+    from launch_docker.checks import checks
+
+    return checks()
