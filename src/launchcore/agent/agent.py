@@ -7,8 +7,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from launchcore.agent.attempt import Attempt
@@ -17,6 +17,7 @@ from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.intake import Intake, StopListener
 from launchcore.agent.leases import LeaseKeeper
 from launchcore.agent.monitor import Monitor
+from launchcore.agent.pool import Pool
 from launchcore.agent.recovery import recover
 from launchcore.agent.roster import Roster
 from launchcore.agent.sweeper import Sweeper
@@ -76,8 +77,8 @@ class Agent:
         self._local = local
         self._attempts_dir = Path(config.state_dir) / "attempts"
         self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
-        self._stagers = ThreadPoolExecutor(config.stage_workers, thread_name_prefix="stage")
-        self._closers = ThreadPoolExecutor(CLOSERS, thread_name_prefix="closer")
+        self._stagers = Pool(config.stage_workers, "stage")
+        self._closers = Pool(CLOSERS, "closer")
         self._closer = Closer(shop.host, self.roster, self._ended)
         self._monitors: dict[str, Monitor] = {}
         self._monitors_lock = threading.Lock()
@@ -115,11 +116,11 @@ class Agent:
 
     # -- life ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Take up what this agent left before its restart, then serve."""
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Serve; first take up ``claims``, what this agent left before its restart."""
         self._attempts_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._leases.start()
-        for claim in self._client.reclaim(self.info, lease_seconds=self._config.lease_seconds):
+        for claim in claims:
             self._take(claim)
         self._stops.start()
         self._sweeper.start()
@@ -147,8 +148,8 @@ class Agent:
         for attempt in self.roster.all():
             attempt.last_words()
             attempt.mark_lost()
-        self._stagers.shutdown(wait=False, cancel_futures=True)
-        self._closers.shutdown(wait=False, cancel_futures=True)
+        self._stagers.close()
+        self._closers.close()
         self._leases.close()
         self._sweeper.close()
         with contextlib.suppress(QueueUnavailable):
@@ -183,7 +184,7 @@ class Agent:
         )
         if claim.attempt > 1:
             self._sweeper.nudge()  # the attempt before it may have left its directory on this machine
-        self._stagers.submit(self._lead, attempt)
+        self._stagers.submit(partial(self._lead, attempt))
         self.on_change()
 
     def _lead(self, attempt: Attempt) -> None:

@@ -158,7 +158,7 @@ class StopListener:
             try:
                 stops = self._client.stops(self._agent, known, wait=WAIT)
             except Exception as error:
-                if not isinstance(error, QueueUnavailable):
+                if not isinstance(error, QueueUnavailable | LaunchError):
                     log.exception("listening for cancels failed unexpectedly")
                 self._patience.wait(error)
                 continue

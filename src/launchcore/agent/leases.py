@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.roster import Roster
-from launchcore.plugin import AgentInfo, QueueClient, QueueUnavailable
+from launchcore.plugin import AgentInfo, LaunchError, QueueClient, QueueUnavailable
 
 log = logging.getLogger("launchcore.agent")
 
@@ -53,7 +53,7 @@ class LeaseKeeper:
                 self._failpoints.hit("renew.before")
                 self._renew()
                 pause = self._lease_seconds / 3
-            except QueueUnavailable as error:
+            except (QueueUnavailable, LaunchError) as error:
                 self._unavailable(str(error))
                 pause = min(1.0, self._lease_seconds / 10)
             except Exception:

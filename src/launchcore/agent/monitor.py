@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from functools import partial
 
 from launchcore.agent.attempt import Attempt
 from launchcore.agent.closer import Closer
 from launchcore.agent.logpump import LogPump
+from launchcore.agent.pool import Pool
 from launchcore.plugin import (
     LeaseLost,
     Phase,
@@ -46,7 +47,7 @@ class Monitor:
         self,
         component: Component[RunnerSpec, Runner],
         closer: Closer,
-        closers: Executor,
+        closers: Pool,
         max_log_bytes: int,
         known: Callable[[str], bool],
     ) -> None:
@@ -171,7 +172,7 @@ class Monitor:
         if status.phase.final:
             attempt.closing = True
             pump = self._forget(attempt)
-            self._submit(self._closer.finish, attempt, status, pump)
+            self._closers.submit(partial(self._closer.finish, attempt, status, pump))
         elif status.phase is Phase.RUNNING and attempt.state is not RunState.RUNNING:
             try:
                 attempt.write_once(Update(state=RunState.RUNNING))
@@ -193,7 +194,7 @@ class Monitor:
             again = CANCEL_AGAIN + (grace if attempt.cancelled else 0.0)
             self._cancel_due[attempt.id] = now + again
             attempt.cancelled = True
-            self._submit(self._cancel, attempt, grace)
+            self._closers.submit(partial(self._cancel, attempt, grace))
 
     def _cancel(self, attempt: Attempt, grace: float) -> None:
         assert attempt.handle is not None
@@ -225,13 +226,3 @@ class Monitor:
             self._cancel_due.pop(attempt.id, None)
             self._said.pop(attempt.id, None)
             return self._pumps.pop(attempt.id, None)
-
-    def _submit(self, call: Callable[..., None], *arguments: object) -> None:
-        self._closers.submit(_logged, call, *arguments)
-
-
-def _logged(call: Callable[..., None], *arguments: object) -> None:
-    try:
-        call(*arguments)
-    except Exception:
-        log.exception("the agent failed in %s", getattr(call, "__qualname__", call))

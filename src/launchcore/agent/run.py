@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from launchcore.agent.agent import Agent
 from launchcore.agent.failpoints import Failpoints
@@ -13,9 +15,10 @@ from launchcore.agent.signals import Wakeup
 from launchcore.agent.view import AgentView, ViewHandler
 from launchcore.agent.wiring import Wiring, wire
 from launchcore.config.load import LoadedConfig
-from launchcore.plugin import AgentInfo
+from launchcore.plugin import AgentInfo, Claim, QueueUnavailable
 
 log = logging.getLogger("launchcore.agent")
+T = TypeVar("T")
 
 
 def run_agent(loaded: LoadedConfig, *, view: AgentView) -> int:
@@ -25,31 +28,50 @@ def run_agent(loaded: LoadedConfig, *, view: AgentView) -> int:
     are left to be adopted, or waited for: ``drain_seconds`` says which; Ctrl-C always waits. The second
     cancels them, with their grace. The third leaves at once.
 
-    :raises LaunchError: the configuration cannot work, or the name is taken.
-    :raises QueueUnavailable: the queue service cannot be reached at the start.
+    A queue service that cannot be reached is waited for, at the start too.
+
+    :raises LaunchError: the configuration cannot work.
+    :raises AgentNameTaken: a live agent on another machine has this name.
     """
-    config = loaded.config
     failpoints = Failpoints.parse(os.environ.get("LAUNCHCORE_FAILPOINTS", ""))
     handler = ViewHandler(view)
     logger = logging.getLogger("launchcore")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    wakeup = Wakeup()
     try:
-        wiring = wire(loaded)
-        for warning in (*loaded.warnings, *wiring.secrets.warnings()):
-            view.event("warning", warning)
-        identity = take_identity(config.name, lock_folder(wiring.client.identity()))
-        info = identity.info(queues=config.queues, max_jobs=config.max_jobs, host_bound=wiring.host_bound)
-        agent = _make_agent(wiring, info, failpoints, view)
-        wakeup = Wakeup()
-        try:
-            return _serve(agent, wiring, wakeup, view)
-        finally:
-            wakeup.close()
-            identity.lock.close()
+        wiring = _patiently(lambda: wire(loaded), wakeup, view)
+        return 0 if wiring is None else _run(wiring, failpoints, wakeup, view)
     finally:
+        wakeup.close()
         logger.removeHandler(handler)
         view.close()
+
+
+def _run(wiring: Wiring, failpoints: Failpoints, wakeup: Wakeup, view: AgentView) -> int:
+    config = wiring.loaded.config
+    for warning in (*wiring.loaded.warnings, *wiring.secrets.warnings()):
+        view.event("warning", warning)
+    identity = take_identity(config.name, lock_folder(wiring.client.identity()))
+    try:
+        info = identity.info(queues=config.queues, max_jobs=config.max_jobs, host_bound=wiring.host_bound)
+        return _serve(_make_agent(wiring, info, failpoints, view), wiring, wakeup, view)
+    finally:
+        identity.lock.close()
+
+
+def _patiently(call: Callable[[], T], wakeup: Wakeup, view: AgentView) -> T | None:
+    """Repeat ``call`` while the queue is away; None when the agent is told to end meanwhile."""
+    delay = 0.5
+    while not wakeup.asked:
+        try:
+            return call()
+        except QueueUnavailable as error:
+            if delay == 0.5:
+                view.event("warning", f"the queue is unavailable, waiting for it: {error}")
+        wakeup.wait(delay)
+        delay = min(delay * 2, 10.0)
+    return None
 
 
 def _make_agent(wiring: Wiring, info: AgentInfo, failpoints: Failpoints, view: AgentView) -> Agent:
@@ -67,10 +89,18 @@ def _make_agent(wiring: Wiring, info: AgentInfo, failpoints: Failpoints, view: A
 
 def _serve(agent: Agent, wiring: Wiring, wakeup: Wakeup, view: AgentView) -> int:
     config = wiring.loaded.config
-    # The lock on the name is ours, so an older session of it on this machine is dead.
-    wiring.client.register(agent.info, lease_seconds=config.lease_seconds, previous_is_dead=True)
+    client, lease = wiring.client, config.lease_seconds
+
+    def register() -> Sequence[Claim]:
+        # The lock on the name is ours, so an older session of it on this machine is dead.
+        client.register(agent.info, lease_seconds=lease, previous_is_dead=True)
+        return client.reclaim(agent.info, lease_seconds=lease)
+
+    claims = _patiently(register, wakeup, view)
+    if claims is None:
+        return 0
     agent.on_change = wakeup.ring
-    agent.start()
+    agent.start(claims)
     jobs = "no limit" if config.max_jobs < 0 else str(config.max_jobs)
     view.event(
         "polling",
