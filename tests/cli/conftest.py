@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAUNCHCORE_BASE_URL", f"sqlite:///{tmp_path}/queue/queue.db")
     monkeypatch.setenv("LAUNCHCORE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("LAUNCHCORE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("LAUNCHCORE_DISABLED_PLUGINS", ",".join(sorted(_plugins_from_elsewhere())))
     monkeypatch.chdir(directory)
     return directory
+
+
+def _plugins_from_elsewhere() -> set[str]:
+    """What else happens to be installed beside launchcore: none of it takes part in these tests."""
+    return {entry.dist.name for entry in entry_points(group="launchcore") if entry.dist is not None}
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def complete_type(incomplete: str) -> list[str]:
     """Names of runners."""
     names: list[str] = []
     with contextlib.suppress(Exception):
+        from launchcore.cli.service import host_of, loaded_config
         from launchcore.cli.targets import runner_names
 
-        names = runner_names()
+        names = runner_names(host_of(loaded_config(None).config))
     return [name for name in names if name.startswith(incomplete)]

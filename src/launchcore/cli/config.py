@@ -13,6 +13,7 @@ from launchcore.cli.exits import Exit
 from launchcore.cli.lazy import new_app
 from launchcore.cli.options import AsJson, BaseUrl
 from launchcore.cli.output import emit, emit_json, plain, say
+from launchcore.cli.service import host_of, loaded_config
 
 if TYPE_CHECKING:
     from launchcore.config.load import LoadedConfig
@@ -39,14 +40,9 @@ def check(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None
     With --json, an object: `file`, and `problems`, a list.
     """
     from launchcore.config.check import check_config
-    from launchcore.host import Host
 
     loaded = _load(config, base_url)
-    host = Host.load(
-        disabled=loaded.config.disabled_plugins,
-        settings=loaded.config.plugins,
-        extra=loaded.config.plugin_modules,
-    )
+    host = host_of(loaded.config)
     problems = check_config(loaded.config, host)
     file = None if loaded.file is None else str(loaded.file)
     if as_json:
@@ -89,9 +85,8 @@ def show(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None)
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors and checks."""
     from launchcore.config.describe import config_schema
-    from launchcore.host import Host
 
-    emit_json(config_schema(Host.load()))
+    emit_json(config_schema(host_of(loaded_config(None).config)))
 
 
 @app.command("init")

@@ -14,7 +14,7 @@ from launchcore.cli.errors import usage
 from launchcore.cli.exits import Exit
 from launchcore.cli.options import AsJson, BaseUrl
 from launchcore.cli.output import emit, emit_json, me, say
-from launchcore.cli.service import loaded_config, service
+from launchcore.cli.service import host_of, loaded_config, service
 
 if TYPE_CHECKING:
     from launchcore.plugin import Check, CheckResult
@@ -48,14 +48,12 @@ def doctor(
     """
     from launchcore.cli.checks import core_checks
     from launchcore.cli.times import parse_duration
-    from launchcore.host import Host
     from launchcore.plugin import Check
 
     with usage():
         patience = parse_duration(timeout)
     loaded = loaded_config(base_url)
-    config = loaded.config
-    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins, extra=config.plugin_modules)
+    host = host_of(loaded.config)
     checks = [("launchcore", check) for check in core_checks(loaded, host)]
     checks += host.calls.checks()
     if canary:

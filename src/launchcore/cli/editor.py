@@ -13,6 +13,7 @@ from launchcore.cli.errors import CommandError, describe
 from launchcore.cli.targets import queue_config, read_yaml, to_yaml
 
 if TYPE_CHECKING:
+    from launchcore.host import Host
     from launchcore.plugin import QueueConfig
 
 _HEAD = """\
@@ -21,7 +22,7 @@ _HEAD = """\
 """
 
 
-def edit_config(name: str, config: QueueConfig, *, check: bool) -> QueueConfig:
+def edit_config(name: str, config: QueueConfig, host: Host | None) -> QueueConfig:
     """Open ``config`` as YAML in ``$VISUAL`` or ``$EDITOR`` until it is valid.
 
     A text that is not valid is opened again with the error above it; leaving it as it was gives up,
@@ -46,7 +47,7 @@ def edit_config(name: str, config: QueueConfig, *, check: bool) -> QueueConfig:
                 return config
             raise CommandError(f"gave up: {problem}", hint=f"your text is in {path}")
         try:
-            made = queue_config(name, read_yaml(body, f"queue {name}"), check=check)
+            made = queue_config(name, read_yaml(body, f"queue {name}"), host)
         except (LaunchError, CommandError) as error:
             lines, _ = describe(error)
             problem = lines[0].removeprefix("error: ")

@@ -33,7 +33,7 @@ from launchcore.cli.queue_options import (
     changes,
     merged,
 )
-from launchcore.cli.service import service
+from launchcore.cli.service import host_of, loaded_config, service
 
 app = new_app(help="Create, look at and change queues.")
 
@@ -86,9 +86,10 @@ def create(
         max_lost=max_lost,
     )
     raw = merged({} if source is None else mapping(source, "--from"), change)
+    host = host_of(loaded_config(base_url).config)
     if "type" not in raw:
-        raise CommandError("a queue needs a --type", hint=f"one of {', '.join(runner_names())}")
-    made = queue_config(name, raw, check=not no_check)
+        raise CommandError("a queue needs a --type", hint=f"one of {', '.join(runner_names(host))}")
+    made = queue_config(name, raw, None if no_check else host)
     with service(base_url) as queues:
         info = queues.create_queue(name, made)
     if as_json:
@@ -193,15 +194,16 @@ def edit(
         retry_on=retry_on,
         max_lost=max_lost,
     )
+    host = None if no_check else host_of(loaded_config(base_url).config)
     with service(base_url) as queues:
         before = queues.queue(name)
         if source is None and not change:
             from launchcore.cli.editor import edit_config
 
-            made = edit_config(name, before.config, check=not no_check)
+            made = edit_config(name, before.config, host)
         else:
             raw = plain(before.config) if source is None else mapping(source, "--from")
-            made = queue_config(name, merged(raw, change), check=not no_check)
+            made = queue_config(name, merged(raw, change), host)
         if made == before.config:
             say(f"queue {name} is as it was")
             info = before

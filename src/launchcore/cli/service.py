@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from launchcore.config.load import LoadedConfig
+    from launchcore.config.values import AgentConfig
+    from launchcore.host import Host
     from launchcore.queues.base import Service
 
 
@@ -18,6 +20,13 @@ def loaded_config(base_url: str | None) -> LoadedConfig:
 
     flags: dict[str, object] = {} if base_url is None else {"base_url": base_url}
     return load_config(path=None, environ=os.environ, flags=flags)
+
+
+def host_of(config: AgentConfig) -> Host:
+    """The plugins that a configuration lets in."""
+    from launchcore.host import Host
+
+    return Host.load(disabled=config.disabled_plugins, settings=config.plugins, extra=config.plugin_modules)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def _git(flags: SourceFlags, service: Service, config: AgentConfig, tell: Tell) 
     from launchcore.plugin import SourceRef
 
     settings = structure(GitSettings, config.plugins.get("git", {}), path="plugins.git")
-    local = is_local(config.base_url)
+    local = is_local(config)
     url, ref = _location(flags)
     fields: dict[str, Any] = {"url": url, "ref": ref, "subdir": flags.subdir}
     patch = _patch_file(flags.patch)
@@ -137,11 +137,11 @@ def _is_bare(path: Path) -> bool:
     return (path / "HEAD").is_file() and (path / "objects").is_dir()
 
 
-def is_local(base_url: str) -> bool:
+def is_local(config: AgentConfig) -> bool:
     """Whether the queue lives on this machine, with this account, so that local paths mean something."""
-    from launchcore.host import Host
+    from launchcore.cli.service import host_of
 
-    return Host.load().catalog.queue_for(base_url).spec.local
+    return host_of(config).catalog.queue_for(config.base_url).spec.local
 
 
 def _location(flags: SourceFlags) -> tuple[str, str | None]:

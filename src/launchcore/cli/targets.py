@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from launchcore.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    from launchcore.host import Host
     from launchcore.plugin import QueueConfig
 
 
@@ -68,31 +69,30 @@ def to_yaml(config: QueueConfig) -> str:
     return yaml.safe_dump(plain(config), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
-def queue_config(name: str, raw: Mapping[str, Any], *, check: bool = True) -> QueueConfig:
+def queue_config(name: str, raw: Mapping[str, Any], host: Host | None) -> QueueConfig:
     """A checked configuration.
 
-    :param check: look up its type among the runners that are installed here, and check the target
-        configuration with the runner's own class.
+    :param host: its type is looked up among these plugins, and the target configuration is checked
+        with the runner's own class. ``None``: neither.
     :raises LaunchError: with every problem.
     """
     from launchcore.host.settings import structure
     from launchcore.plugin import QueueConfig
 
     made = structure(QueueConfig, raw, path=f"queue {name}")
-    if check:
-        check_target(name, made)
+    if host is not None:
+        check_target(name, made, host)
     return made
 
 
-def check_target(name: str, config: QueueConfig) -> None:
+def check_target(name: str, config: QueueConfig, host: Host) -> None:
     """Whether the runner that ``config`` names is here, and takes the target configuration.
 
     Values with macros are known only when a run is claimed, and are left out.
     """
-    from launchcore.host import Host
     from launchcore.host.settings import SettingsError, structure
 
-    offer = Host.load().catalog.runner(config.type)
+    offer = host.catalog.runner(config.type)
     try:
         structure(offer.spec.config, config.config, path=f"queue {name}: config")
     except SettingsError as error:
@@ -115,9 +115,8 @@ def _paths_with_macros(value: Any, path: str) -> set[str]:
     return found
 
 
-def runner_names() -> list[str]:
+def runner_names(host: Host) -> list[str]:
     """The names of the runners that are installed here."""
-    from launchcore.host import Host
     from launchcore.plugin import RunnerSpec
 
-    return [offer.spec.name for offer in Host.load().catalog.offers(RunnerSpec)]
+    return [offer.spec.name for offer in host.catalog.offers(RunnerSpec)]
