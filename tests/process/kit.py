@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 NOTHING = Given()
 
+NUMBERS = itertools.count(1)
+"""No attempt has the id of another, so that tests can share a keeper."""
+
 DEADLINE = 30.0
 """Seconds that a condition may take on a busy machine."""
 
@@ -51,10 +54,9 @@ def eventually(condition: Callable[[], T], *, seconds: float = DEADLINE) -> T:
 class Bench:
     """One agent's directories, and runners that work in them."""
 
-    def __init__(self, root: Path, cache: Path | None = None) -> None:
+    def __init__(self, root: Path, state: Path | None = None) -> None:
         self.root = root
-        self.site = Site(state=root / "state", cache=cache or root / "cache", owner="queue-1", host="here")
-        self._numbers = itertools.count(1)
+        self.site = Site(state=state or root / "state", cache=root / "cache", owner="queue-1", host="here")
         self.settings = ProcessSettings(idle_seconds=30.0)
         self.runner = self.another()
 
@@ -79,7 +81,7 @@ class Bench:
 
     def plan(self, *command: str, attempt: str | None = None, **more: Any) -> RunPlan:
         """A plan for ``command``; its directory is empty, and it gets no virtual environment."""
-        attempt = attempt or f"r{next(self._numbers)}-1"
+        attempt = attempt or f"r{next(NUMBERS)}-1"
         scratch = self.root / "scratch" / attempt
         scratch.mkdir(parents=True, exist_ok=True)
         fields: dict[str, Any] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launchcore.builtin.process.settings import ProcessConfig, Python
 from launchcore.plugin import Fault, LaunchError, Limits, Phase, Reason
 from tests.process.kit import Bench, eventually, number_in
 
@@ -177,10 +178,11 @@ def test_no_command(bench: Bench) -> None:
 def test_a_source_that_is_gone(bench: Bench) -> None:
     tree = bench.tree(name="soon-gone")
     tree.path.rmdir()
-    with pytest.raises(LaunchError) as caught:
-        bench.start(bench.plan("/bin/true", tree=tree))
+    for settings in (ProcessConfig(python=Python.NONE), ProcessConfig()):
+        with pytest.raises(LaunchError) as caught:
+            bench.start(bench.plan("/bin/true", tree=tree, settings=settings))
 
-    assert caught.value.reason is Reason.INFRASTRUCTURE
+        assert caught.value.reason is Reason.INFRASTRUCTURE
 
 
 def test_scripts_of_the_tree_run_in_the_tree(bench: Bench) -> None:

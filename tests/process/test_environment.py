@@ -64,17 +64,24 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One keeper for all."""
+    path = tmp_path_factory.mktemp("environment")
+    yield path
+    Bench(path, path).close()
+
+
 @pytest.fixture
-def bench(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, wheels: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     for name in [name for name in os.environ if name.startswith("UV_")]:
         monkeypatch.delenv(name)
-    made = Bench(tmp_path)
+    made = Bench(tmp_path, state)
     made.settings = ProcessSettings(
         uv_env={"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(tmp_path / "uv-cache")}
     )
     made.runner = made.another()
-    yield made
-    made.close()
+    return made
 
 
 def plan(bench: Bench, files: dict[str, str], *command: str, **config: object) -> RunPlan:
@@ -183,6 +190,7 @@ def test_a_tree_that_is_a_package(bench: Bench) -> None:
     assert len(venvs(bench)) == 1
 
 
+@pytest.mark.slow
 def test_extras(bench: Bench) -> None:
     files = {**PACKAGE, "main.py": "import gamma; print(gamma.VERSION)"}
 
@@ -191,6 +199,7 @@ def test_extras(bench: Bench) -> None:
         output(bench, plan(bench, files))
 
 
+@pytest.mark.slow
 def test_editable_requirements(bench: Bench) -> None:
     files = {
         **PACKAGE,
@@ -203,6 +212,7 @@ def test_editable_requirements(bench: Bench) -> None:
     assert output(bench, plan(bench, files)) == "7 1.0 1.0\n"
 
 
+@pytest.mark.slow
 def test_dependencies_that_only_a_build_knows(bench: Bench) -> None:
     """Asked of the source's own build backend, and cached for this commit only."""
     files = {
@@ -243,6 +253,7 @@ dependencies = ["gamma"]
 """
 
 
+@pytest.mark.slow
 def test_a_lock_file(bench: Bench) -> None:
     """What it says is installed; members of the workspace are found in the tree."""
     files = {
@@ -264,6 +275,7 @@ def test_a_lock_file(bench: Bench) -> None:
         bench.runner.prepare(plan(bench, {}), NOTHING, Context())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_files_that_the_queue_names(bench: Bench) -> None:
     files = {
         "requirements.txt": "never-installed\n",
@@ -306,6 +318,7 @@ def test_an_index_that_is_away_may_be_tried_again() -> None:
     assert (error.reason, error.fault, error.retryable) == (Reason.BUILD_FAILED, Fault.INFRASTRUCTURE, True)
 
 
+@pytest.mark.slow
 def test_python_versions(bench: Bench) -> None:
     own = ".".join(map(str, sys.version_info[:2]))
     main = {"main.py": "import sys; print('%d.%d' % sys.version_info[:2])"}
@@ -323,6 +336,7 @@ def test_requires_python(bench: Bench) -> None:
         output(bench, plan(bench, {"pyproject.toml": text}))
 
 
+@pytest.mark.slow
 def test_cancelled_while_installing(bench: Bench, tmp_path: Path) -> None:
     """uv, and what it has started, is killed, and nothing half made is left."""
     pid_file = tmp_path / "pid"
@@ -351,6 +365,7 @@ def test_cancelled_while_installing(bench: Bench, tmp_path: Path) -> None:
     assert venvs(bench) == set()
 
 
+@pytest.mark.slow
 def test_installing_takes_too_long(bench: Bench) -> None:
     bench.runner = bench.another(install_seconds=1.0)
     files = {

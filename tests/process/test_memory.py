@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def groups(bench: Bench) -> list[Path]:
     return list(HOME.parent.glob(secret_files.prefix(bench.keeper_root) + "*"))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One keeper for the tests that do not care."""
+    made = Bench(tmp_path_factory.mktemp("memory"))
+    yield made
+    made.close()
+
+
 @needs_groups
 def test_a_group_ends_it(bench: Bench) -> None:
     handle = bench.start(bench.python(EAT, limits=LIMIT))
@@ -39,21 +48,21 @@ def test_a_group_ends_it(bench: Bench) -> None:
 
 
 @needs_groups
-def test_a_child_is_killed_for_memory_and_its_parent_exits(bench: Bench) -> None:
+def test_a_child_is_killed_for_memory_and_its_parent_exits(shared: Bench) -> None:
     """What a shell or a data loader makes of it is some exit code; the reason is still memory."""
     child = f"subprocess.run([sys.executable, '-S', '-c', {EAT!r}])"
-    status = bench.run(bench.python(f"import subprocess, sys\n{child}\nsys.exit(9)", limits=LIMIT))
+    status = shared.run(shared.python(f"import subprocess, sys\n{child}\nsys.exit(9)", limits=LIMIT))
 
     assert status.failure is not None
     assert status.failure.reason is Reason.OUT_OF_MEMORY
 
 
 @needs_groups
-def test_within_the_limit(bench: Bench) -> None:
-    status = bench.run(bench.python("x = bytearray(8 << 20)", limits=LIMIT))
+def test_within_the_limit(shared: Bench) -> None:
+    status = shared.run(shared.python("x = bytearray(8 << 20)", limits=LIMIT))
 
     assert status.phase is Phase.SUCCEEDED
-    eventually(lambda: groups(bench) == [])
+    eventually(lambda: groups(shared) == [])
 
 
 @needs_groups
@@ -79,10 +88,10 @@ def test_groups_of_a_killed_keeper_are_removed(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("forks", [False, True])
-def test_without_groups_it_is_looked_at(bench: Bench, forks: bool) -> None:
-    bench.runner = bench.another(cgroups=False)
+def test_without_groups_it_is_looked_at(shared: Bench, forks: bool) -> None:
+    shared.runner = shared.another(cgroups=False)
     script = f"import os\nif os.fork() == 0:\n    exec({EAT!r})\nos.wait()" if forks else EAT
-    status = bench.run(bench.python(script, limits=LIMIT))
+    status = shared.run(shared.python(script, limits=LIMIT))
 
     assert status.signal == signal.SIGKILL
     assert status.failure is not None
@@ -90,26 +99,27 @@ def test_without_groups_it_is_looked_at(bench: Bench, forks: bool) -> None:
     assert status.usage["max_memory_bytes"] > 64 * MIB
 
 
-def test_shared_memory_counts_once(bench: Bench) -> None:
+@pytest.mark.slow
+def test_shared_memory_counts_once(shared: Bench) -> None:
     """Eight processes that share 40 MiB do not use 320 MiB."""
-    bench.runner = bench.another(cgroups=False)
+    shared.runner = shared.another(cgroups=False)
     script = """
 import os, time
 data = b'x' * (40 << 20)
 children = [os.fork() for _ in range(3)]
 time.sleep(0.8)
 """
-    status = bench.run(bench.python(script, limits=Limits(memory_bytes=100 * MIB, grace_seconds=1.0)))
+    status = shared.run(shared.python(script, limits=Limits(memory_bytes=100 * MIB, grace_seconds=1.0)))
 
     assert status.phase is Phase.SUCCEEDED
 
 
-def test_killed_by_somebody_is_not_for_memory(bench: Bench) -> None:
+def test_killed_by_somebody_is_not_for_memory(shared: Bench) -> None:
     for cgroup in (True, False):
-        bench.runner = bench.another(cgroups=cgroup)
-        handle = bench.start(bench.shell("sleep 100", limits=LIMIT))
+        shared.runner = shared.another(cgroups=cgroup)
+        handle = shared.start(shared.shell("sleep 100", limits=LIMIT))
         os.kill(handle.data["pid"], signal.SIGKILL)
-        status = bench.ended(handle)
+        status = shared.ended(handle)
 
         assert status.signal == signal.SIGKILL
         assert status.failure is not None

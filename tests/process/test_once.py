@@ -212,6 +212,7 @@ def test_poll_of_many_and_of_unknown_ones(bench: Bench) -> None:
     assert bench.runner.poll([]) == {}
 
 
+@pytest.mark.slow
 def test_three_hundred_sleepers(bench: Bench) -> None:
     """No thread, and no descriptor, for each run: neither here nor in the keeper."""
     bench.start(bench.shell("sleep 100"))

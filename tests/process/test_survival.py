@@ -112,6 +112,7 @@ def test_the_keeper_is_killed_and_no_exit_code_is_lost(bench: Bench, tmp_path: P
     assert bench.log(handles[2]) == "out\n"
 
 
+@pytest.mark.slow
 def test_a_new_keeper_still_enforces_everything(bench: Bench, tmp_path: Path) -> None:
     ready = [tmp_path / "a", tmp_path / "b"]
     scripts = [f"trap '' TERM; echo $$ >{path}; while :; do sleep 0.01; done" for path in ready]
@@ -151,6 +152,7 @@ def test_keeper_and_nanny_are_both_killed(bench: Bench, tmp_path: Path) -> None:
     assert "nobody saw" in status.failure.detail
 
 
+@pytest.mark.slow
 def test_it_ended_while_nobody_watched(bench: Bench, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     handle = bench.start(bench.shell(f"until [ -e {gate} ]; do sleep 0.01; done"))
@@ -184,6 +186,7 @@ def test_after_a_restart_of_the_machine(bench: Bench) -> None:
     os.kill(handle.data["pid"], signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_reused_pid_is_left_alone(bench: Bench) -> None:
     """The record's pid is another process's, which started at another time."""
     handle = bench.start(bench.shell("sleep 100"))
@@ -206,6 +209,7 @@ def test_a_reused_pid_is_left_alone(bench: Bench) -> None:
         bystander.kill()
 
 
+@pytest.mark.slow
 def test_killed_between_making_the_process_and_writing_its_pid(bench: Bench, tmp_path: Path) -> None:
     """The record was there before the process; the process is found by its marks."""
     ran = tmp_path / "ran"
@@ -230,6 +234,7 @@ def test_killed_between_making_the_process_and_writing_its_pid(bench: Bench, tmp
     assert ran.read_text() == "x\n"
 
 
+@pytest.mark.slow
 def test_killed_before_the_pid_was_written_and_the_process_is_gone(bench: Bench) -> None:
     """It may have run, so it does not run again: lost."""
     plan = bench.shell("true")
@@ -282,6 +287,7 @@ def test_the_socket_of_a_living_keeper_is_removed(bench: Bench) -> None:
     assert len(bench.keepers()) == 2
 
 
+@pytest.mark.slow
 def test_many_runners_start_one_keeper(bench: Bench) -> None:
     import threading
 

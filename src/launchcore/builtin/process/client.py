@@ -82,7 +82,15 @@ class KeeperClient:
             try:
                 made = subprocess.run(
                     [
-                        *(sys.executable, "-S", "-P", "-m", "launchcore.builtin.process.keeper"),
+                        *(
+                            sys.executable,
+                            "-S",
+                            "-P",
+                            "-X",
+                            "utf8",
+                            "-m",
+                            "launchcore.builtin.process.keeper",
+                        ),
                         *(str(self.root), "--idle", str(self._idle_seconds)),
                     ],
                     env=env,

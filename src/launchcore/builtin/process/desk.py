@@ -136,7 +136,8 @@ class Connection:
             self._desk.closed(self)
 
     def _ready(self) -> None:
-        self._flush()
+        if self._unsent:
+            self._flush()
         if self._socket.fileno() < 0:
             return
         try:

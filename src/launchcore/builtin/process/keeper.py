@@ -9,7 +9,8 @@
   nanny the parent of all runs (``PR_SET_CHILD_SUBREAPER``, prctl(2)); it notes how they end, and
   starts a new keeper, which goes on watching them. It costs a few shared pages.
 
-Standard library only; starts in some 50 ms.
+Under systemd, an agent's unit needs ``KillMode=process``; otherwise stopping the unit ends the keeper
+and all runs with it. Standard library only; starts in some 50 ms.
 """
 
 from __future__ import annotations

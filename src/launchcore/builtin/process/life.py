@@ -248,11 +248,7 @@ class Life:
     def _end_rest(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        # The keeper is the reaper of its children's orphans: what a run leaves has become its child.
-        if self.child and not self._ward.strays():
-            self._finish(0)
-            return
-        if not self._members():
+        if not self._left_something() or not self._members():
             self._finish(0)
             return
         limit = time.monotonic() + self.started["grace"]
@@ -260,6 +256,18 @@ class Life:
         if time.monotonic() < self._kill_at:
             self._ask()
         self._again(0.0 if time.monotonic() >= self._kill_at else 0.01)
+
+    def _left_something(self) -> bool:
+        """False only if that is certain; cheap, since it is asked at the end of every run.
+
+        The keeper is the reaper of its children's orphans: what a run leaves has become its child.
+        """
+        if not self.child:
+            return True
+        attempts = [
+            procfs.value_of(procfs.environment(pid), procfs.ATTEMPT_MARK) for pid in self._ward.strays()
+        ]
+        return any(found is None or found == self.started["attempt"] for found in attempts)
 
     def _finish(self, leftovers: int) -> None:
         if self._next is not None:

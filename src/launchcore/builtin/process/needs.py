@@ -61,11 +61,14 @@ class Needs:
 def look(tree: SourceTree | None, config: ProcessConfig) -> Needs:
     """Read the tree's dependency files.
 
-    :raises LaunchError: ``build_failed``: one cannot be read, or is not there.
+    :raises LaunchError: ``build_failed``: one cannot be read, or is not there; ``infrastructure``.
     """
     if tree is None:
         return Needs()
-    names = {entry.name for entry in os.scandir(tree.path)}
+    try:
+        names = {entry.name for entry in os.scandir(tree.path)}
+    except OSError as error:
+        raise LaunchError(f"the directory of the source cannot be read: {error.strerror}") from None
     if not (names & SIGNS) and not config.requirements:
         return Needs()
     top = tree.path.resolve()

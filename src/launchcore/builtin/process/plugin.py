@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from launchcore.builtin.process.settings import ProcessConfig, ProcessSettings
-from launchcore.plugin import Kind, Runner, RunnerSpec, Site, hookimpl
+from launchcore.plugin import Check, Kind, Runner, RunnerSpec, Site, hookimpl
 
 
 def _create(settings: Any, site: Site) -> Runner:
@@ -30,3 +30,11 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         immediate=True,
         host_bound=True,
     )
+
+
+@hookimpl
+def launch_checks() -> Iterable[Check]:
+    """Whether this machine has what the runner uses."""
+    from launchcore.builtin.process.checks import checks
+
+    return checks()

@@ -120,7 +120,6 @@ class Station:
         self._by_pid[life.pid] = life
         life.begin()
         self._sample(life)
-        self._desk.publish(self._event(life))
         return {"started": started}
 
     def _record_of(self, order: Order) -> Started:

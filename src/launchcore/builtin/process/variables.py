@@ -19,6 +19,9 @@ INHERITED = (
 )
 """Patterns of the agent's variables that a run gets. Nothing else of it: the rest may be secrets."""
 
+DEFAULTS = {"PYTHONUNBUFFERED": "1"}
+"""Set unless somebody sets it otherwise: a log is to be read while it is written."""
+
 MARKS = (ATTEMPT_MARK, OWNER_MARK, KEEPER_MARK)
 
 
@@ -48,14 +51,15 @@ def environment_of(
 ) -> dict[str, str]:
     """All variables of a run, secrets in clear: to be sent to the keeper, and kept nowhere.
 
-    Later ones win: the agent's, the queue's, the run's, those of plugins and secrets, and last ours.
+    Later ones win: the agent's, those of plugins and secrets, the queue's, the run's, and last ours.
 
     :raises LaunchError: ``user_error``: a name or value that no process can have.
     """
-    env = {**base, **queue_env, **plan.env}
+    env = {**DEFAULTS, **base}
     for variable in given.env:
         value = variable.value
         env[variable.name] = value.reveal() if isinstance(value, Secret) else value
+    env |= {**queue_env, **plan.env}
     programs = [*bin_path]
     if venv is not None:
         env["VIRTUAL_ENV"] = str(venv)

@@ -1,7 +1,10 @@
 """How a runner and a keeper talk: one JSON object a line, over a unix socket.
 
 Requests have an ``op`` and are answered in order, one answer each. After ``watch``, a connection
-carries only events, from the keeper. Imported by the keeper: the standard library only.
+carries only events, from the keeper.
+
+A keeper may be older than the runner (the agent was upgraded while runs went on), or newer: fields are
+only ever added, and whoever reads a new one has a default for it. Standard library only.
 """
 
 from __future__ import annotations
