@@ -26,19 +26,25 @@ def locked(
     :raises LaunchError: ``infrastructure``, retryable: somebody else held it for too long.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline, pause = time.monotonic() + timeout, 0.001
+    deadline = time.monotonic() + timeout
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if try_lock(descriptor, shared=shared) and same(path, descriptor):
+            _wait(descriptor, path.name, shared, check, deadline)
+            if same(path, descriptor):
                 yield descriptor
                 return
         finally:
             os.close(descriptor)
+
+
+def _wait(descriptor: int, name: str, shared: bool, check: Callable[[], None], deadline: float) -> None:
+    pause = 0.001
+    while not try_lock(descriptor, shared=shared):
         check()
         if time.monotonic() > deadline:
             raise LaunchError(
-                f"waited {timeout:.0f} s for another fetch that holds {path.name}",
+                f"waited too long for another fetch, which holds {name}",
                 hint="look for a git process that hangs",
                 retryable=True,
             )

@@ -52,7 +52,8 @@ def parse(text: str) -> Address:
 
     :raises ValueError: not an address; the text never repeats a password.
     """
-    if not text or not text.isprintable() or " " in text or "\\" in text:
+    path = text.startswith("/")
+    if not text or not text.isprintable() or (not path and (" " in text or "\\" in text)):
         raise ValueError("must be a URL without spaces, backslashes and control characters")
     if text.startswith("-"):
         raise ValueError("must not begin with '-'")
@@ -62,7 +63,7 @@ def parse(text: str) -> Address:
         return _url(scheme[1].lower(), text[scheme.end() :])
     if _HELPER.match(text) is not None:
         raise ValueError(f"must not name a transport helper: {shown(text.partition('::')[0], 40)}::")
-    if text.startswith("/"):
+    if path:
         return Address(protocol="file", url=text)
     if (scp := _SCP.fullmatch(text)) is not None and not text.startswith((".", "~")):
         host, user = _host(scp["host"]), scp["user"]

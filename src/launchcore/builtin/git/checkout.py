@@ -149,7 +149,7 @@ class Checkout:
         if self._files > settings.max_files or self._bytes > settings.max_bytes:
             raise _refused(
                 f"the repository has more than {settings.max_files} files or {size(settings.max_bytes)}",
-                "keep data and models out of it, or raise plugins.git.max_files and max_bytes of the agent",
+                "keep data and models out of it, or raise plugins.git.max_bytes (max_files) of the agent",
             )
 
     def _check_out(self, repository: Path, commit: str, tree: Path) -> None:
