@@ -84,9 +84,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     # what users do
 
-    @rule(queue=st.sampled_from(sorted(QUEUES)), priority=st.sampled_from(Priority))
-    def submit(self, queue: str, priority: Priority) -> None:
-        self.accepted.append(self.rig.submit(queue, priority=priority).id)
+    @rule(
+        queue=st.sampled_from(sorted(QUEUES)),
+        priorities=st.lists(st.sampled_from(Priority), min_size=1, max_size=4),
+    )
+    def submit(self, queue: str, priorities: list[Priority]) -> None:
+        for priority in priorities:
+            self.accepted.append(self.rig.submit(queue, priority=priority).id)
 
     @precondition(lambda self: self.accepted)
     @rule(which=number)
@@ -138,11 +142,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=number)
     def silence(self, which: int) -> None:
-        """No agent is heard of until its leases are over; then one of them is back."""
+        """Nobody renews until all leases are over; then one agent after the other is back."""
         self.rig.clock.pass_(31.0)
-        agent = self._pick(self.agents, which)
-        self.renew(self.agents.index(agent))
-        self._took(agent, agent.claim(*QUEUES, limit=4))
+        for place in range(len(self.agents)):
+            agent = self._pick(self.agents, which + place)
+            agent.renew()
+            self._took(agent, agent.claim(*QUEUES, limit=4))
 
     @precondition(lambda self: self.held)
     @rule(which=number)
@@ -155,12 +160,19 @@ class StoreMachine(RuleBasedStateMachine):
         self.rig.service.cancel(held.claim.run_id)
         self.write(which, RunState.STARTING, False, b"")
 
+    @precondition(lambda self: self._stale())
+    @rule(which=number, ends=st.booleans())
+    def write_with_a_stale_token(self, which: int, ends: bool) -> None:
+        """The zombie: an agent that was stopped while another one adopted its attempt."""
+        update = Update(outcome=outcome(Verdict.FAILED)) if ends else Update(state=RunState.RUNNING)
+        assert self._fenced(self._pick(self._stale(), which), update) is None
+
     @rule(which=number)
     def renew(self, which: int) -> None:
         agent = self._pick(self.agents, which)
-        mine = [each for each in self.held if each.agent is agent]
-        lost = agent.renew(*(each.claim for each in mine))
-        for each in mine:
+        mine = {each.claim.attempt_id: each for each in self.held if each.agent is agent}
+        lost = agent.renew(*(each.claim for each in mine.values()))
+        for each in mine.values():
             if each.claim.attempt_id not in lost:
                 assert self._is_current(each)
 
@@ -270,6 +282,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.latest[claim.attempt_id] = claim.lease.token
             self.held.append(Held(agent, claim))
 
+    def _stale(self) -> list[Held]:
+        return [each for each in self.held if not self._is_current(each)]
+
     def _is_current(self, held: Held) -> bool:
         return self.latest[held.claim.attempt_id] == held.claim.lease.token
 
@@ -310,7 +325,7 @@ COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
-    settings = settings(COMMON, max_examples=40, stateful_step_count=50)
+    settings = settings(COMMON, max_examples=50, stateful_step_count=50)
 
 
 @pytest.mark.slow
