@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from launchcore.plugin import (
     LogAppend,
     Outcome,
     QueueClient,
+    QueueConfig,
     RunHandle,
     RunState,
     Stage,
@@ -20,7 +22,7 @@ from launchcore.plugin import (
     Update,
     Verdict,
 )
-from launchcore.queues.connect import open_client
+from launchcore.queues.connect import open_client, open_service
 
 
 class Player:
@@ -62,6 +64,13 @@ class Player:
         self.log(claim, log)
         self.end(claim, failure, exit_code)
         return claim
+
+
+def create_queue(name: str) -> None:
+    """A queue of processes, made without the command line, which is not what most tests are about."""
+    service = open_service(os.environ["LAUNCHCORE_BASE_URL"])
+    service.create_queue(name, QueueConfig(type="process"))
+    service.close()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import pytest
 from launchcore.cli.exits import Exit
 from launchcore.queues.connect import open_service
 from tests.cli.conftest import Launch
+from tests.cli.player import create_queue
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,7 @@ def test_the_demo_may_leave_its_agent(tmp_path: Path) -> None:
 @pytest.fixture
 def agent(launch: Launch, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real agent that serves ``default``."""
-    assert launch("queue", "create", "default", "--type", "process").code == 0
+    create_queue("default")
     with (tmp_path / "agent.log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -10,11 +10,12 @@ import yaml
 
 from launchcore.cli.exits import Exit
 from tests.cli.conftest import Launch
+from tests.cli.player import create_queue
 
 
 @pytest.fixture(autouse=True)
-def default(launch: Launch) -> None:
-    assert launch("queue", "create", "default", "--type", "process").code == 0
+def default(home: Path) -> None:
+    create_queue("default")
 
 
 def test_create_says_how_to_serve_it(launch: Launch) -> None:

@@ -19,7 +19,7 @@ from launchcore.cli.logs import tail_offset
 from launchcore.plugin import Failure, Fault, Reason, Stage
 from launchcore.queues.connect import open_service
 from tests.cli.conftest import Launch
-from tests.cli.player import Player, player
+from tests.cli.player import Player, create_queue, player
 
 FAILURE = Failure(
     reason=Reason.USER_ERROR, fault=Fault.USER, stage=Stage.EXECUTE, detail="exit code 3", hint="read the log"
@@ -27,8 +27,8 @@ FAILURE = Failure(
 
 
 @pytest.fixture(autouse=True)
-def work(launch: Launch, home: Path) -> Path:
-    assert launch("queue", "create", "default", "--type", "process").code == 0
+def work(home: Path) -> Path:
+    create_queue("default")
     directory = home / "work"
     directory.mkdir()
     (directory / "train.py").write_text("")

@@ -11,11 +11,12 @@ import pytest
 
 from launchcore.cli.exits import Exit
 from tests.cli.conftest import Launch
+from tests.cli.player import create_queue
 
 
 @pytest.fixture(autouse=True)
-def default(launch: Launch) -> None:
-    assert launch("queue", "create", "default", "--type", "process").code == 0
+def default(home: Path) -> None:
+    create_queue("default")
 
 
 @pytest.fixture

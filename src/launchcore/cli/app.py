@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -67,8 +68,9 @@ def launch(
     """Launch machine-learning jobs: submit runs to queues, and let agents execute them."""
 
 
+@functools.cache
 def root() -> Any:
-    """The command object of ``launch``."""
+    """The command object of ``launch``; commands that were used once stay in it."""
     app = new_app(cls=Launch)
     app.callback()(launch)
     return command_of(app)
