@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from launchcore.plugin import RunHandle
 from launchcore.testing.conformance import Example, Program, RunnerConformance, SourceConformance
 from launchcore.testing.conformance.bench import RunnerBench
@@ -51,6 +53,7 @@ class TestEcho(EchoConformance):
     name = "echo"
 
 
+@pytest.mark.slow
 class TestEchoImage(EchoConformance):
     name = "echo-image"
 

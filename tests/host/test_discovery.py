@@ -134,6 +134,10 @@ def test_damaged_metadata_of_others_is_passed_over(installed: Installed) -> None
     (broken / "METADATA").write_bytes(b"\xff\xfe\x00")
     (broken / "entry_points.txt").write_text("[launchcore]\nnot an entry point at all\n")
     (installed.path / "empty-1.0.dist-info").mkdir()
+    nameless = installed.path / "nameless-1.0.dist-info"
+    nameless.mkdir()
+    (nameless / "METADATA").write_text("Metadata-Version: 2.1\n")
+    (nameless / "entry_points.txt").write_text("[launchcore]\nnameless = nameless\n")
 
     states = {record.name: record.state for record in installed.load().plugins}
     assert states["hello"] is PluginState.LOADED
@@ -221,3 +225,14 @@ def test_loading_the_host_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_names_of_strangers_are_harmless_on_a_terminal(installed: Installed) -> None:
+    installed.add("launch-odd", GOOD, version="1.0")
+    info = installed.path / "launch_odd-1.0.dist-info"
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: launch-\x1b[2Jodd\nVersion: 1\x07.0\nRequires-Dist: launchcore\n"
+    )
+    record = only(installed.load())
+
+    assert record.label.isprintable()

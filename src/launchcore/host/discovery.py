@@ -168,7 +168,8 @@ def _installed(path: Sequence[str] | None, ours: str) -> Iterator[PluginRecord]:
             text = distribution.read_text("entry_points.txt") or ""
             if f"[{PROJECT}]" not in text:
                 continue
-            name, version = distribution.metadata["Name"], distribution.version
+            # Text of strangers, to be shown on terminals; KeyError or AttributeError: it is not there.
+            name, version = (one_line(distribution.metadata[key].strip(), 80) for key in ("Name", "Version"))
             found = [point for point in distribution.entry_points if point.group == PROJECT]
             needs = list(distribution.requires or ())
         except Exception as error:  # damaged metadata of somebody's package
@@ -180,7 +181,7 @@ def _installed(path: Sequence[str] | None, ours: str) -> Iterator[PluginRecord]:
         misfit = _misfit(f"{name} {version}", needs, ours)
         for point in found:
             record = PluginRecord(
-                name=point.name,
+                name=one_line(point.name, 80),
                 distribution=name,
                 version=version,
                 state=PluginState.LOADED,
