@@ -15,10 +15,10 @@ from pathlib import Path
 
 import attrs
 import psutil
-from launchcore.queues.connect import open_service
 
 from launchcore.plugin import QueueConfig, RunSpec, SourceRef
 from launchcore.queues.base import RunInfo, Service
+from launchcore.queues.connect import open_service
 
 QUEUE = "bench"
 LAUNCH = str(Path(sys.executable).with_name("launch"))
