@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from launch_docker.endpoint import Endpoint, locate
 from launch_docker.errors import EngineAway, EngineError, one_line
 from launch_docker.settings import Settings
 from launch_docker.tunnel import Tunnel
+from launchcore.plugin import Fault, LaunchError, Reason
 
 if TYPE_CHECKING:
     import requests
@@ -34,6 +36,9 @@ class Engine:
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._tunnel = Tunnel(self.endpoint.url) if self.endpoint.url.startswith("ssh://") else None
+        self._version: str | None = settings.api_version
+        self._healthy = False
+        """The last request reached the engine."""
         self._info: dict[str, Any] | None = None
         self.calls = 0
         """Requests made so far."""
@@ -80,13 +85,14 @@ class Engine:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         timeout = (self.settings.connect_seconds, seconds or self.settings.answer_seconds)
-        url = f"{client.base_url}/v{client.api_version}{path}"
+        url = f"{client.base_url}/v{self._version}{path}"
         self.calls += 1
         try:
             response: requests.Response = client.request(
                 method, url, params=_query(params), data=data, headers=sent, stream=stream, timeout=timeout
             )
         except (requests.RequestException, OSError) as error:
+            self._healthy = False
             raise _away(error) from error
         if response.status_code >= 400:
             self._refuse(response)
@@ -129,19 +135,27 @@ class Engine:
     # -- inside --------------------------------------------------------------------------------
 
     def _connected(self) -> APIClient:
+        import requests
+
         try:
             if self._tunnel is not None:
                 self._tunnel.ensure()
             with self._lock:
                 if self._client is None:
-                    self._client = self._connect()
+                    self._client = self._make_client()
+                if not self._healthy:
+                    self._knock()
+                if self._version is None:
+                    self._version = self._negotiate(self._client)
+                self._healthy = True
                 return self._client
-        except OSError as error:
+        except (requests.RequestException, OSError, ValueError) as error:
             raise _away(error) from error
 
-    def _connect(self) -> APIClient:
+    def _make_client(self) -> APIClient:
+        """The SDK's client; connects to nothing yet."""
         import docker
-        import requests
+        from docker.constants import MINIMUM_DOCKER_API_VERSION
         from docker.errors import DockerException
         from docker.tls import TLSConfig
 
@@ -153,16 +167,37 @@ class Engine:
                 tls = TLSConfig(client_cert=pair, ca_cert=where.ca, verify=where.verify)
             client = docker.APIClient(
                 base_url=f"unix://{self._tunnel.socket}" if self._tunnel else where.url,
-                version=self.settings.api_version or "auto",
-                timeout=max(self.settings.connect_seconds, 1.0),
+                # Any version, so that the constructor does not ask: we do, with our own errors.
+                version=MINIMUM_DOCKER_API_VERSION,
                 tls=tls,
                 max_pool_size=POOL,
             )
-        except (DockerException, requests.RequestException) as error:
-            raise _away(error) from error
+        except DockerException as error:
+            raise LaunchError(
+                f"the Docker client cannot be set up for {where.url}: {one_line(str(error), 200)}",
+                reason=Reason.CONFIG_ERROR,
+                fault=Fault.INFRASTRUCTURE,
+                hint="look at the engine's URL and TLS files (plugins.docker, DOCKER_*)",
+            ) from None
         # No look for proxies and netrc at every request: a socket has none.
         client.trust_env = not client.base_url.startswith("http+docker://")
         return client
+
+    def _knock(self) -> None:
+        """Is anybody there? The SDK's connections leave a socket open when they cannot connect."""
+        path = self._tunnel.socket if self._tunnel else self.endpoint.socket
+        if path is not None:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self.settings.connect_seconds)
+                probe.connect(path)
+
+    def _negotiate(self, client: APIClient) -> str:
+        """The newest version of the API that the engine speaks."""
+        timeout = (self.settings.connect_seconds, self.settings.answer_seconds)
+        with client.get(f"{client.base_url}/version", timeout=timeout) as response:
+            if response.status_code >= 400:
+                raise ConnectionError(f"{response.status_code} from the engine's address")
+            return str(response.json()["ApiVersion"])
 
     def _refuse(self, response: requests.Response) -> None:
         try:
@@ -205,4 +240,6 @@ def _away(error: BaseException) -> EngineAway:
     refused = any(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in causes)
     plain = next((each for each in causes if isinstance(each, OSError) and each.strerror), causes[-1])
     text = getattr(plain, "strerror", None) or str(plain) or type(plain).__name__
+    if any(type(each).__name__ in ("ProtocolError", "ChunkedEncodingError") for each in causes):
+        text = "the connection broke off"
     return EngineAway(one_line(str(text), 200), refused=refused)

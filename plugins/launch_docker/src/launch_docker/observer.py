@@ -227,9 +227,9 @@ class Observer:
             data = {"id": container, "tty": labels.get(TTY_LABEL) == "1"}
             tell(RunHandle(runner="docker", attempt_id=attempt, data=data), status)
 
-    def _relist(self) -> None:
+    def _relist(self, missed: bool) -> None:
         """The stream has just been opened: what happened before that."""
-        if self._heard_since is None:
+        if missed:
             self._heard_since = time.time()
         listed = self._list_owned()
         with self._lock:

@@ -22,7 +22,8 @@ ACTIONS = ("die", "oom", "kill", "destroy", "health_status", "pause", "unpause")
 
 
 class Watch:
-    """One thread that listens. ``seen`` gets each event, ``relist`` is called when some may have been missed.
+    """One thread that listens. ``seen`` gets each event, ``relist`` is called when the stream
+    has been opened, with whether some may have been missed.
 
     Both are called on the watch's thread, and may raise what the engine raises.
     """
@@ -32,7 +33,7 @@ class Watch:
         engine: Engine,
         owner: str,
         seen: Callable[[Mapping[str, Any]], None],
-        relist: Callable[[], None],
+        relist: Callable[[bool], None],
     ) -> None:
         self._engine = engine
         self._owner = owner
@@ -58,17 +59,18 @@ class Watch:
 
     def _run(self) -> None:
         since: str | None = None
-        pause, away = AGAIN[0], False
+        pause, away, missed = AGAIN[0], False, True
         while not self._closed.is_set():
             try:
-                for event in self._listen(since):
+                for event in self._listen(since, missed):
                     since = _after(event) or since
                     pause, away = AGAIN[0], False
                     self.last_event = time.monotonic()
                     self._handle(event)
-                pause = AGAIN[0]  # the engine has closed the stream, in order
+                pause, missed = AGAIN[0], True  # the engine has closed the stream, in order
             except EngineAway as error:
                 quiet = time.monotonic() - self.last_event >= QUIET * 0.9 and self.connected
+                missed = not (quiet and since is not None)
                 if not quiet and not away and not self._closed.is_set():
                     log.warning("the Docker engine cannot be watched, trying again: %s", error)
                     away = True
@@ -81,7 +83,7 @@ class Watch:
             self._closed.wait(pause)
             pause = min(pause * 2, AGAIN[1])
 
-    def _listen(self, since: str | None) -> Any:
+    def _listen(self, since: str | None, missed: bool) -> Any:
         filters = {"type": ["container"], "event": list(ACTIONS), "label": [f"{OWNER_LABEL}={self._owner}"]}
         response = self._engine.request(
             "GET", "/events", params={"filters": filters, "since": since}, stream=True, seconds=QUIET
@@ -94,7 +96,7 @@ class Watch:
         # The stream is open: what happened before is in the list, what happens from now on in the stream.
         self.connected = True
         self.last_event = time.monotonic()
-        self._relist()
+        self._relist(missed)
         yield from self._engine.lines(response)
 
     def _handle(self, event: Mapping[str, Any]) -> None:

@@ -93,6 +93,17 @@ class Machine:
             self.process.send_signal(number)
             self.process.wait(seconds)
             self.process = None
+            # Its containerd dies with it, a moment later; a dockerd that finds it dying waits for it in vain.
+            wait_until("containerd has ended", lambda: not self._containerd(), seconds=seconds)
+            (self.root / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
+
+    def _containerd(self) -> bool:
+        try:
+            pid = int((self.root / "exec" / "containerd" / "containerd.pid").read_text())
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (OSError, ValueError):
+            return False
+        return state != "Z"
 
     def engine(self) -> Engine:
         """A client of it."""
