@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from launch_docker.build_settings import BuilderSettings
 from launch_docker.settings import RunConfig, Settings
-from launchcore.plugin import Check, Kind, Runner, RunnerSpec, Site, hookimpl
+from launchcore.plugin import Builder, BuilderSpec, Check, Kind, Runner, RunnerSpec, Site, hookimpl
 
 
 def _runner(settings: Any, site: Site) -> Runner:
@@ -27,6 +28,23 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         applies=frozenset(Kind),
         watches=True,
         immediate=True,
+    )
+
+
+def _builder(settings: Any, site: Site) -> Builder:
+    from launch_docker.builder import make_builder
+
+    return make_builder(settings, site)
+
+
+@hookimpl
+def launch_register_builders() -> Iterable[BuilderSpec]:
+    yield BuilderSpec(
+        name="docker",
+        summary="Builds on a Docker engine: the source's Dockerfile, or a generated one.",
+        create=_builder,
+        settings=BuilderSettings,
+        applies=frozenset({Kind.ENV, Kind.FILE, Kind.LOGIN, Kind.LABEL}),
     )
 
 

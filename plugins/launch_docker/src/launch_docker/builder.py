@@ -1,0 +1,327 @@
+"""The builder ``docker``: a source tree → an image, built once for each content.
+
+A Dockerfile of the source is used as it is; without one, one is generated. The image's tag is a hash of all
+that determines it, so that what the registry or the engine has is never built again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import attrs
+
+from launch_docker import build_classic, build_kit
+from launch_docker.build_ignore import read_ignore
+from launch_docker.build_lock import building
+from launch_docker.build_needs import Needs
+from launch_docker.build_needs import look as look_at_needs
+from launch_docker.build_order import Order
+from launch_docker.build_registry import look, push
+from launch_docker.build_requirements import bad, inside, read_text, relative
+from launch_docker.build_settings import BuilderSettings
+from launch_docker.context import Context, collect, digest
+from launch_docker.dockerfile import DOCKERFILE, Kit, bases, generate
+from launch_docker.engine import Engine
+from launch_docker.errors import EngineAway, EngineError, away
+from launch_docker.images import login_for, reference
+from launch_docker.tags import Ingredients, image_labels, image_name
+from launchcore.plugin import (
+    BuildPlan,
+    BuiltImage,
+    Fault,
+    Given,
+    ImageRef,
+    LaunchError,
+    Reason,
+    Secret,
+    Site,
+    StageContext,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How a tree is built. ``needs`` is there when the Dockerfile is generated."""
+
+    dockerfile: str
+    text: str
+    context: Context
+    needs: Needs | None = None
+
+
+class DockerBuilder:
+    """Builds on one engine. Safe for all threads."""
+
+    def __init__(self, settings: BuilderSettings, site: Site, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.engine = engine or Engine(settings.engine())
+        self._locks = site.state / "docker-builds"
+        self._tool: tuple[int, int] | None = None
+        self._asked = False
+        self._lock = threading.Lock()
+
+    # -- the protocol ----------------------------------------------------------------------------
+
+    def build(self, plan: BuildPlan, given: Given, context: StageContext) -> BuiltImage:
+        """The image of this tree: found in the registry or on the engine, or built.
+
+        :raises LaunchError: ``build_failed`` with the step; ``push_failed``: the registry refuses us, so
+            that building would be in vain; ``infrastructure``.
+        """
+        context.check()
+        arguments = self._arguments(plan, given)
+        recipe = self._recipe(plan, arguments)
+        platform = plan.platform or self.settings.platform
+        name = image_name(
+            plan.destination.repository if plan.destination else None,
+            Ingredients(
+                context=digest(recipe.context, context.check),
+                dockerfile=recipe.dockerfile,
+                build_args=arguments,
+                bases=self._bases(recipe, given),
+                platform=platform,
+                target=self.settings.target,
+                labels={label.name: label.value for label in given.labels},
+            ),
+        )
+        found = self._find(name, plan, given)
+        if found is not None:
+            context.log(f"found {found.ref}: nothing to build")
+            return found
+        with building(self._locks, name, context):
+            found = self._find(name, plan, given)  # somebody else may have built it meanwhile
+            if found is not None:
+                context.log(f"found {found.ref}: nothing to build")
+                return found
+            return self._build(
+                name=name,
+                plan=plan,
+                given=given,
+                context=context,
+                recipe=recipe,
+                arguments=arguments,
+                platform=platform,
+            )
+
+    def push(self, image: BuiltImage, plan: BuildPlan, given: Given, context: StageContext) -> ImageRef:
+        """Push it; what the registry has is not sent again.
+
+        :raises LaunchError: ``push_failed``.
+        """
+        with building(self._locks, f"push {image.ref.name}", context):
+            return push(
+                self.engine,
+                image.ref.name,
+                self._login(image.ref.name, given),
+                context,
+                retries=self.settings.push_retries,
+                silent_seconds=self.settings.silent_seconds,
+            )
+
+    def cleanup(self, attempt_id: str) -> None:
+        """Remove the logins that a killed build has left. The engine itself ends a build with its client."""
+        build_kit.forget(attempt_id)
+
+    # -- what is there already -------------------------------------------------------------------
+
+    def _find(self, name: str, plan: BuildPlan, given: Given) -> BuiltImage | None:
+        if plan.destination is not None:
+            there = look(self.engine, name, self._login(name, given))
+            if there.digest is not None:
+                return BuiltImage(ref=ImageRef(name=name, digest=there.digest), pushed=True, cached=True)
+        return BuiltImage(ref=ImageRef(name=name), cached=True) if self._on_engine(name) else None
+
+    def _on_engine(self, name: str) -> str | None:
+        try:
+            return str(self.engine.get(f"/images/{quote(name, safe='/:@')}/json").get("Id"))
+        except EngineError as error:
+            if error.missing:
+                return None
+            raise LaunchError(
+                f"the engine does not take {name} for an image: {error}", reason=Reason.CONFIG_ERROR
+            ) from None
+        except EngineAway as error:
+            raise away(error) from None
+
+    def _login(self, name: str, given: Given) -> dict[str, str] | None:
+        return login_for(reference(ImageRef(name=name)).host, given.logins)
+
+    def _bases(self, recipe: Recipe, given: Given) -> dict[str, str]:
+        """Digests of the base images: as the registry has them, else as the engine has them."""
+        if not self.settings.pin_base:
+            return {}
+        found = {}
+        for name in bases(recipe.text):
+            known = look(self.engine, name, self._login(name, given)).digest or self._on_engine(name)
+            if known is not None:
+                found[name] = known
+        return found
+
+    # -- what is to be built ---------------------------------------------------------------------
+
+    def _arguments(self, plan: BuildPlan, given: Given) -> dict[str, str]:
+        """Build arguments: of the settings, contributed, and of the run, the later ones winning."""
+        contributed = {each.name: each.value for each in given.env if isinstance(each.value, str)}
+        found = {**self.settings.build_args, **contributed, **plan.build_args}
+        if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]:
+            raise bad(f"{wrong[0][:60]!r} cannot be the name of a build argument")
+        return found
+
+    def _recipe(self, plan: BuildPlan, arguments: Mapping[str, str]) -> Recipe:
+        top = plan.tree.path.resolve()
+        root = (
+            inside(top, top / self.settings.context, "the builder's `context`")
+            if self.settings.context
+            else top
+        )
+        said = plan.dockerfile or self.settings.dockerfile
+        if said is None and not self.settings.generate and (root / "Dockerfile").is_file():
+            said = relative(top, root / "Dockerfile")
+        if said is not None:
+            return self._given_dockerfile(top, root, said)
+        needs = look_at_needs(
+            top,
+            python=self.settings.python,
+            named=self.settings.requirements,
+            extras=self.settings.extras,
+        )
+        files = generate(needs, self.settings, arguments=arguments)
+        packed = collect(top, keep=needs.files, added=files, git=self.settings.include_git)
+        return Recipe(dockerfile=DOCKERFILE, text=files[DOCKERFILE].decode(), context=packed, needs=needs)
+
+    def _given_dockerfile(self, top: Path, root: Path, said: str) -> Recipe:
+        path = top / said
+        if not path.is_file():
+            known = sorted(each.name for each in top.iterdir() if "dockerfile" in each.name.lower())
+            error = bad(f"the source has no Dockerfile {said[:120]!r}")
+            error.hint = f"it has {', '.join(known[:5])}" if known else "name it by its path in the source"
+            raise error
+        text = read_text(top, path, "the run")
+        beside = path.with_name(f"{path.name}.dockerignore")
+        ignore = read_ignore(read_text(top, beside, "the run")) if beside.is_file() else None
+        within = not path.is_symlink() and path.resolve().is_relative_to(root)
+        name = path.resolve().relative_to(root).as_posix() if within else DOCKERFILE
+        packed = collect(
+            root,
+            keep=(name,) if within else (),
+            added=None if within else {DOCKERFILE: text.encode()},
+            git=self.settings.include_git,
+            ignore=ignore,
+        )
+        return Recipe(dockerfile=name, text=text, context=packed)
+
+    # -- building --------------------------------------------------------------------------------
+
+    def _build(
+        self,
+        *,
+        name: str,
+        plan: BuildPlan,
+        given: Given,
+        context: StageContext,
+        recipe: Recipe,
+        arguments: Mapping[str, str],
+        platform: str | None,
+    ) -> BuiltImage:
+        tool = self._buildkit()
+        order = Order(
+            name=name,
+            context=recipe.context,
+            dockerfile=recipe.dockerfile,
+            build_args=arguments,
+            labels={**image_labels(plan.labels), **{each.name: each.value for each in given.labels}},
+            logins=self._logins(name, recipe, given),
+            secrets=_secrets(given, optional=tool is not None),
+            platform=platform,
+            target=self.settings.target,
+            network=self.settings.network,
+            pull=self.settings.pull,
+            cache_from=self.settings.cache_from,
+            cache_to=self.settings.cache_to,
+            builder=self.settings.buildx_builder,
+        )
+        how = "a generated Dockerfile" if recipe.needs else recipe.dockerfile
+        context.log(
+            f"building {name} from {how} with {'BuildKit' if tool else 'the classic builder'}: "
+            f"{len(recipe.context.entries)} entries, {recipe.context.size >> 10} KiB"
+        )
+        if tool is None:
+            build_classic.build(self.engine, order, context, silent_seconds=self.settings.silent_seconds)
+            return BuiltImage(ref=ImageRef(name=name))
+        build_kit.forget(plan.attempt_id)
+        pushed = build_kit.build(
+            self._for_buildkit(order, plan, recipe),
+            context,
+            endpoint=self.engine.endpoint,
+            tool=tool,
+            folder=build_kit.private_folder(plan.attempt_id),
+        )
+        return BuiltImage(ref=ImageRef(name=name, digest=pushed), pushed=order.many_platforms)
+
+    def _for_buildkit(self, order: Order, plan: BuildPlan, recipe: Recipe) -> Order:
+        """A generated Dockerfile uses what BuildKit has; its image, and so its tag, are the same."""
+        if recipe.needs is None:
+            return order
+        kit = Kit(secrets=tuple(sorted(order.secrets)))
+        files = generate(recipe.needs, self.settings, arguments=order.build_args, kit=kit)
+        packed = collect(
+            plan.tree.path.resolve(), keep=recipe.needs.files, added=files, git=self.settings.include_git
+        )
+        return attrs.evolve(order, context=packed)
+
+    def _logins(self, name: str, recipe: Recipe, given: Given) -> dict[str, dict[str, str]]:
+        """For the registries that this build has to do with: those of the base images and of the result."""
+        hosts = {reference(ImageRef(name=each)).host for each in (name, *bases(recipe.text))}
+        hosts |= {login.host for login in given.logins}
+        found = {host: login_for(host, given.logins) for host in sorted(hosts)}
+        return {host: login for host, login in found.items() if login}
+
+    def _buildkit(self) -> tuple[int, int] | None:
+        """The version of buildx to build with; ``None``: the classic builder.
+
+        :raises LaunchError: ``config_error``: BuildKit is demanded, and not there.
+        """
+        if self.settings.backend == "classic":
+            return None
+        with self._lock:
+            if not self._asked:
+                self._tool, self._asked = build_kit.version(), True
+        if self._tool is None and self.settings.backend == "buildkit":
+            raise LaunchError(
+                "the builder's backend is `buildkit`, and there is no `docker buildx` beside the agent",
+                reason=Reason.CONFIG_ERROR,
+                fault=Fault.INFRASTRUCTURE,
+                hint="install the `docker` program and its buildx plugin, or set the backend to `auto`",
+            )
+        return self._tool if self._tool and not self._is_podman() else None
+
+    def _is_podman(self) -> bool:
+        """Podman speaks the engine's API, but not BuildKit's part of it."""
+        try:
+            parts = self.engine.version().get("Components") or ()
+        except EngineAway as error:
+            raise away(error) from None
+        except EngineError:
+            return False
+        return any("podman" in str(part.get("Name", "")).lower() for part in parts)
+
+
+def _secrets(given: Given, *, optional: bool) -> dict[str, Secret]:
+    """What a build may read and no layer keeps. ``optional``: those too that may be left out."""
+    found: dict[str, Secret] = {}
+    for variable in given.env:
+        if isinstance(variable.value, Secret) and (optional or not variable.optional):
+            found[variable.name] = variable.value
+    found |= {each.name: each.content for each in given.files if optional or not each.optional}
+    if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z0-9_.-]+", name)]:
+        raise bad(f"{wrong[0][:60]!r} cannot be the name of a build secret")
+    return found
+
+
+def make_builder(settings: BuilderSettings, site: Site) -> DockerBuilder:
+    """The builder of these settings at this site."""
+    return DockerBuilder(settings, site)
