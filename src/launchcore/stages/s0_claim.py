@@ -53,7 +53,7 @@ class Chosen:
 def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) -> Chosen:
     """:raises StageFailed: ``config_error``, or ``user_error`` for what the run itself says wrong."""
     claim = work.claim
-    with stage(work, Stage.CLAIM, shop.host.calls.observe) as account:
+    with stage(work, Stage.CLAIM, shop.host.calls.observe, quiet=True):
         secrets = tuple(EnvVar(name=name, value=resolve_secret(name)) for name in claim.spec.secrets)
         work.mask(tuple(each.value for each in secrets if isinstance(each.value, Secret)))
         runner = shop.runner(claim.queue_config.type)
@@ -89,7 +89,6 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             command=command,
             secrets=secrets,
         )
-        account.detail = _summary(chosen)
     return chosen
 
 
@@ -116,8 +115,3 @@ def names_of(work: Work, chosen: Chosen, image: ImageRef | None) -> dict[str, Js
         variables=claim.spec.variables,
         inputs=claim.spec.inputs,
     )
-
-
-def _summary(chosen: Chosen) -> str:
-    builder = chosen.builder.spec.name if chosen.builder else "no builder"
-    return f"{chosen.source.spec.name} source, {builder}, {chosen.runner.spec.name} runner"

@@ -113,10 +113,12 @@ class Account:
 
 
 @contextmanager
-def stage(work: Work, which: Stage, observe: Observe, plugin: str | None = None) -> Iterator[Account]:
+def stage(
+    work: Work, which: Stage, observe: Observe, plugin: str | None = None, *, quiet: bool = False
+) -> Iterator[Account]:
     """Time one stage, tell the time-line and the observers, and turn what it raises into a failure.
 
-    Losing the lease, the agent's drain and a queue that is away are no failures of the run and pass through.
+    ``quiet``: only a failure is worth a line of the time-line. Losing the lease, the agent's drain and a queue that is away are no failures of the run and pass through.
     """
     began, clock = time.time(), time.monotonic()
 
@@ -125,15 +127,9 @@ def stage(work: Work, which: Stage, observe: Observe, plugin: str | None = None)
     def tell(what: str, failure: Failure | None = None) -> None:
         seconds = None if what == "started" else time.monotonic() - clock
         detail = failure.detail if failure else account.detail
-        work.note(
-            TimelineEvent(
-                at=began if what == "started" else time.time(),
-                stage=which,
-                what=what,
-                detail=detail,
-                seconds=seconds,
-            )
-        )
+        if failure is not None or not quiet:
+            at = began if what == "started" else time.time()
+            work.note(TimelineEvent(at=at, stage=which, what=what, detail=detail, seconds=seconds))
         claim = work.claim
         observe(
             StageEvent(
