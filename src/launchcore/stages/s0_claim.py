@@ -78,7 +78,7 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
                 hint="give the agent or the queue a builder, or submit --image",
             )
         command = fill_command(claim.spec.command, claim.spec.inputs)
-        chosen = Chosen(
+        return Chosen(
             source=source,
             runner=runner,
             builder=builder,
@@ -89,7 +89,6 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             command=command,
             secrets=secrets,
         )
-    return chosen
 
 
 def _repository(block: Mapping[str, Json], registry: Component[RegistrySpec, Registry] | None) -> str | None:

@@ -118,7 +118,8 @@ def stage(
 ) -> Iterator[Account]:
     """Time one stage, tell the time-line and the observers, and turn what it raises into a failure.
 
-    ``quiet``: only a failure is worth a line of the time-line. Losing the lease, the agent's drain and a queue that is away are no failures of the run and pass through.
+    ``quiet``: only a failure is worth a line of the time-line. Losing the lease, the agent's drain and a
+    queue that is away are no failures of the run, and pass through.
     """
     began, clock = time.time(), time.monotonic()
 
