@@ -84,9 +84,8 @@ def build_failed(step: str | None, message: str, tail: Sequence[str] = ()) -> La
     :param step: the step as the Dockerfile has it: ``Step 4/7 : RUN pip install -r requirements.txt``.
     :param tail: the last lines of its output.
     """
-    said = one_line(message, 240)
     where = f"{one_line(step, 160)}: " if step else ""
-    text = f"{where}{said}"
+    text = f"{where}{_said(message, tail)}"
     everything = "\n".join([message, *tail])
     if _FULL.search(everything):
         return disk_full(f"the build failed: {text}")
@@ -109,6 +108,17 @@ def build_failed(step: str | None, message: str, tail: Sequence[str] = ()) -> La
     if re.search(r"parse error|unknown instruction|dockerfile", message, re.IGNORECASE):
         return _failed(text, "correct the Dockerfile")
     return _failed(text, "`launch logs` shows what the step printed")
+
+
+def _said(message: str, tail: Sequence[str]) -> str:
+    """The message; of a command that failed, which the step shows, its exit code and its last words."""
+    match = re.search(r"(?:returned a non-zero code|exit code): (\d+)", message)
+    if match is None:
+        return one_line(message, 240)
+    errors = [line for line in tail if re.search(r"\berror\b|\bfatal\b", line, re.IGNORECASE)]
+    words = [line for line in tail if not re.match(r"\s*(?:--->|Removing intermediate)", line)]
+    last = (errors or words)[-1:]
+    return f"exit code {match[1]}{f' ({one_line(last[0], 160)})' if last else ''}"
 
 
 def _failed(text: str, hint: str) -> LaunchError:

@@ -74,7 +74,7 @@ def build(
 
 
 def private_folder(attempt_id: str) -> Path:
-    """Where a build of this attempt keeps logins: in memory where that is possible; the same one every time."""
+    """Where a build of this attempt keeps logins, in memory where that is possible; always the same."""
     shared = Path("/dev/shm")  # noqa: S108  # a directory of ours in it, closed to others
     place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
     safe = re.sub(r"[^A-Za-z0-9-]", "_", attempt_id)[:80]
