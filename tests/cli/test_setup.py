@@ -77,7 +77,7 @@ def test_doctor(launch: Launch) -> None:
 
     for name in (
         "Python",
-        "uv",
+        "process: uv",
         "configuration",
         "state directory",
         "cache directory",

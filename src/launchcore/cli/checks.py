@@ -1,12 +1,10 @@
-"""What ``launch doctor`` looks at itself; plugins add theirs through ``launch_checks``."""
+"""What ``launch doctor`` looks at itself. Plugins add theirs (git, uv …) through ``launch_checks``."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,26 +29,6 @@ OK, WARNING, FAILED = CheckVerdict.OK, CheckVerdict.WARNING, CheckVerdict.FAILED
 def python() -> CheckResult:
     """The interpreter that launchcore runs on."""
     return CheckResult(verdict=OK, detail=f"{platform.python_version()} at {sys.executable}")
-
-
-def uv() -> CheckResult:
-    """uv, which makes the environments of runs that have dependencies."""
-    path: str | None = None
-    with contextlib.suppress(Exception):
-        from uv import find_uv_bin
-
-        path = os.fsdecode(find_uv_bin())
-    return _tool(path or shutil.which("uv"), "it comes with launchcore: install that again")
-
-
-def _tool(path: str | None, hint: str) -> CheckResult:
-    if path is None:
-        return CheckResult(verdict=FAILED, detail="not found", hint=hint)
-    done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=20)
-    if done.returncode != 0:
-        detail = f"{path} does not work: {done.stderr.strip()[:200]}"
-        return CheckResult(verdict=FAILED, detail=detail, hint=hint)
-    return CheckResult(verdict=OK, detail=f"{done.stdout.split(chr(10))[0].strip()} at {path}")
 
 
 def clock(directory: Path) -> CheckResult:
@@ -151,7 +129,6 @@ def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     """Our own checks, in the order in which they are shown."""
     config = loaded.config
     yield Check(name="Python", run=python)
-    yield Check(name="uv", run=uv)
     yield Check(name="configuration", run=lambda: configuration(loaded, host))
     yield Check(name="plugins", run=lambda: plugins(host))
     yield Check(name="state directory", run=lambda: directory_works(Path(config.state_dir)))
