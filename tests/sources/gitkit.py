@@ -40,7 +40,7 @@ class Repo:
     def __init__(self, path: Path, *, branch: str = "main") -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", branch)
+        self.git("init", "-q", "-b", branch, "--template=")
 
     def git(self, *arguments: str, stdin: bytes | None = None) -> str:
         result = subprocess.run(

@@ -288,6 +288,7 @@ def test_a_ratio_bomb_is_refused_early(tmp_path: Path) -> None:
     assert bomb.given < 1 << 20
 
 
+@pytest.mark.slow
 def test_memory_stays_small(tmp_path: Path) -> None:
     """24 MiB of content, in a process that says how much it took."""
     archive = tmp_path / "a.tgz"
@@ -350,7 +351,7 @@ members_ = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     members=st.lists(members_, max_size=6),
     cut=st.one_of(st.none(), st.integers(0, 4000)),

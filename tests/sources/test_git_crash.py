@@ -15,6 +15,8 @@ import pytest
 
 from tests.sources.gitkit import HTTP, Fetcher, Repo, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Repo:

@@ -143,6 +143,7 @@ def test_a_branch_and_a_tag_of_one_name(repo: Repo) -> None:
         resolve(repo, "both")
 
 
+@pytest.mark.slow
 def test_an_ambiguous_short_commit(repo: Repo) -> None:
     """Two commits with the same first four digits exist, with certainty, among 65,537 at most."""
     repo.commit({"a": "1"})
@@ -212,6 +213,7 @@ def test_a_shallow_repository_is_a_good_source(repo: Repo, tmp_path: Path, fetch
     assert fetch(tmp_path / "shallow").identity == f"git:{commit}"
 
 
+@pytest.mark.slow
 def test_history_can_be_fetched_too(repo: Repo, tmp_path: Path) -> None:
     for number in range(3):
         repo.commit({"a": str(number)})
@@ -322,6 +324,7 @@ def test_a_damaged_cache_is_fetched_again(repo: Repo, fetch: Fetcher) -> None:
     assert "the cached repository is damaged: fetching it again" in fetch.said
 
 
+@pytest.mark.slow
 def test_caches_are_bounded(tmp_path: Path) -> None:
     fetch = Fetcher(tmp_path / "agent", GitSettings(cache_bytes=250_000))
     for number in range(5):
@@ -333,6 +336,7 @@ def test_caches_are_bounded(tmp_path: Path) -> None:
     assert len(list((fetch.cache / "repositories").glob("*.git"))) < 5
 
 
+@pytest.mark.slow
 def test_many_packs_are_folded_into_one(repo: Repo, fetch: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launchcore.builtin.git.repositories._MAX_PACKS", 3)
     for number in range(6):

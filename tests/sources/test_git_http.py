@@ -223,6 +223,7 @@ def test_cancelling_stops_git_and_all_that_it_started(repo: Repo, tmp_path: Path
         pass
 
 
+@pytest.mark.slow
 def test_too_slow(repo: Repo, tmp_path: Path) -> None:
     with serving(tmp_path / "served") as server:
         server.pause_after = 1000

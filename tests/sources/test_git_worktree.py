@@ -291,6 +291,7 @@ texts = st.one_of(
 files = st.dictionaries(st.sampled_from(["a", "b", "d/c", "d/e", "ü", "sp ace", 'q"uote']), texts, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(before=files, after=files)
 def test_any_change_arrives(

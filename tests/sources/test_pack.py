@@ -217,6 +217,7 @@ def test_too_many_files_names_where_they_are(tmp_path: Path) -> None:
         pack_it(tmp_path, max_files=20)
 
 
+@pytest.mark.slow
 def test_what_agents_would_refuse_is_said_here(tmp_path: Path) -> None:
     with (tmp_path / "zeros.bin").open("wb") as file:
         file.truncate(100 << 20)

@@ -120,7 +120,7 @@ PATHS = [
     ],
 )
 def test_rules_are_gits(tmp_path: Path, rules: str) -> None:
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", "init", "-q", "--template=", tmp_path], check=True)
     (tmp_path / ".gitignore").write_bytes(rules.encode())
     assert we_ignore(tmp_path, PATHS) == git_ignores(tmp_path, PATHS)
 
@@ -142,7 +142,7 @@ def test_random_rules_are_gits(
     tmp_path_factory: pytest.TempPathFactory, top: list[str], nested: list[str], files: list[str]
 ) -> None:
     root = tmp_path_factory.mktemp("rules")
-    subprocess.run(["git", "init", "-q", root], check=True)
+    subprocess.run(["git", "init", "-q", "--template=", root], check=True)
     directories = {name.rpartition("/")[0] for name in files} - {""}
     directories |= {"/".join(name.split("/")[:depth]) for name in directories for depth in range(1, 5)}
     paths = sorted(
