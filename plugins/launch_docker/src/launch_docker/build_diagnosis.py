@@ -91,6 +91,13 @@ def build_failed(step: str | None, message: str, tail: Sequence[str] = ()) -> La
         return disk_full(f"the build failed: {text}")
     if _of_base(step, message):
         return _base_failed(text, message)
+    if re.search(r"network \S+ not found|entitlement .* is not allowed", message):
+        return LaunchError(
+            text,
+            reason=Reason.BUILD_FAILED,
+            fault=Fault.INFRASTRUCTURE,
+            hint="the engine does not have this network for builds: look at the builder's `network`",
+        )
     if re.search(r"(?:code|exit code|exited with):? 137\b|signal: killed", message):
         return _failed(text, "the step was killed: perhaps the engine's machine has too little memory for it")
     if not re.search(r"non-zero code|exit code|exited with|did not complete", message) and _AWAY.search(
@@ -114,7 +121,10 @@ def _said(message: str, tail: Sequence[str]) -> str:
     """The message; of a command that failed, which the step shows, its exit code and its last words."""
     match = re.search(r"(?:returned a non-zero code|exit code): (\d+)", message)
     if match is None:
-        return one_line(message, 240)
+        noise = (
+            r"^failed to solve: (?:rpc error: code = \w+ desc = )?(?:failed to solve with frontend \S+: )?"
+        )
+        return one_line(re.sub(rf"{noise}(?:failed to create LLB definition: )?", "", message), 240)
     errors = [line for line in tail if re.search(r"\berror\b|\bfatal\b", line, re.IGNORECASE)]
     words = [line for line in tail if not re.match(r"\s*(?:--->|Removing intermediate)", line)]
     last = (errors or words)[-1:]

@@ -106,8 +106,8 @@ class RawJsonProgress:
         if not isinstance(status, dict):
             if shown := clean(line):
                 self._loose.append(shown)
-                self.tail.append(shown)
-                yield shown
+                if self.error is None or not shown.startswith("ERROR: failed to solve"):
+                    yield shown  # the failure of a step has been told already
             return
         for vertex in status.get("vertexes") or ():
             yield from self._vertex(vertex)
