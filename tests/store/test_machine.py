@@ -331,4 +331,4 @@ class TestStore(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class TestStoreForLonger(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
-    settings = settings(COMMON, max_examples=400, stateful_step_count=80)
+    settings = settings(COMMON, max_examples=250, stateful_step_count=70)
