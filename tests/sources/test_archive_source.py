@@ -260,6 +260,21 @@ def test_the_cache_may_be_deleted_at_any_time(stage: Stage, tmp_path: Path) -> N
         subprocess.run(["rm", "-r", tmp_path / "cache"], check=True)
 
 
+def test_a_cache_that_is_being_deleted_gives_no_half_tree(tmp_path: Path) -> None:
+    cache = TreeCache(tmp_path / "c", max_bytes=1 << 30)
+
+    def make(directory: Path) -> TreeInfo:
+        tree(directory, {"a": "1", "d/b": "2"})
+        return TreeInfo(files=2, bytes=2)
+
+    for number, gone in enumerate(("tree/a", "tree/d/b", "info", None)):
+        where = fresh(tmp_path / f"into-{number}")
+        assert cache.place("key", where, make, lambda: None).files == 2
+        assert everything(where) == {"a": b"1", "d": None, "d/b": b"2"}
+        if gone is not None:
+            (next((tmp_path / "c").glob("*-key")) / gone).unlink()
+
+
 KILLED = """
 import sys
 from pathlib import Path

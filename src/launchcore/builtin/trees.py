@@ -33,6 +33,8 @@ class TreeInfo:
     files: int
     bytes: int
     notes: tuple[str, ...] = ()
+    entries: int = 0
+    """How many files, directories and links a copy has to have; the cache counts them."""
 
 
 class TreeCache:
@@ -68,17 +70,21 @@ class TreeCache:
             if not same(entry, descriptor):
                 return None
             info = msgspec.json.decode((entry / "info").read_bytes(), type=TreeInfo)
-            copy_tree(entry / "tree", into, check)
-            os.utime(descriptor)
-            return info
+            if copy_tree(entry / "tree", into, check) == info.entries:
+                os.utime(descriptor)
+                return info
+        except FileNotFoundError:
+            pass
         finally:
             os.close(descriptor)
+        empty(into)  # somebody deletes the cache at this moment: half a tree is none
+        return None
 
     def _make(
         self, entry: Path, into: Path, make: Callable[[Path], TreeInfo], check: Callable[[], None]
     ) -> TreeInfo:
         work = self._root / f"tmp-{os.getpid()}-{secrets.token_hex(6)}"
-        work.mkdir()
+        work.mkdir(parents=True)
         holder = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(holder, fcntl.LOCK_SH)  # says that somebody is at work in here
@@ -87,8 +93,10 @@ class TreeCache:
             if info.bytes > self._max_bytes // 4:
                 move_tree(work / "tree", into, check)  # too large to keep, and to write twice
                 return info
+            info = attrs.evolve(info, entries=copy_tree(work / "tree", into, check))
             (work / "info").write_bytes(msgspec.json.encode(info))
-            copy_tree(work / "tree", into, check)
+            if entry.exists():  # what is left of it
+                self._remove(entry)
             work.rename(entry)
         finally:
             os.close(holder)
@@ -134,18 +142,21 @@ class TreeCache:
         return True
 
 
-def copy_tree(source: Path, into: Path, check: Callable[[], None]) -> None:
-    """Copy directories, regular files and links of a tree of ours into an existing directory."""
+def copy_tree(source: Path, into: Path, check: Callable[[], None]) -> int:
+    """Copy directories, regular files and links of a tree of ours into an existing directory; counts them."""
+    count = 0
     with os.scandir(source) as found:
         for one in found:
+            count += 1
             target = into / one.name
             if one.is_symlink():
                 target.symlink_to(Path(one.path).readlink())
             elif one.is_dir():
                 target.mkdir()
-                copy_tree(Path(one.path), target, check)
+                count += copy_tree(Path(one.path), target, check)
             else:
                 _copy_file(one.path, target, check)
+    return count
 
 
 def _copy_file(source: str, target: Path, check: Callable[[], None]) -> None:

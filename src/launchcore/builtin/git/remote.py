@@ -32,12 +32,18 @@ class Resolved:
 
 
 class Git:
-    """git, with the settings of this agent, for one fetch."""
+    """git, with the settings of this agent, for one fetch.
 
-    def __init__(self, settings: GitSettings, *, local: bool, watch: Watch) -> None:
+    ``scratch`` is where temporary files may be; ``None``: where the system has them.
+    """
+
+    def __init__(
+        self, settings: GitSettings, *, local: bool, watch: Watch, scratch: Path | None = None
+    ) -> None:
         self.settings = settings
         self.local = local
         self.watch = watch
+        self.scratch = scratch
 
     def run(
         self,
@@ -175,7 +181,7 @@ def _complete(git: Git, address: Address, short: str, known: Mapping[str, str]) 
     tips = {commit for commit in known.values() if commit.startswith(short)}
     if len(tips) == 1:
         return tips.pop()
-    with tempfile.TemporaryDirectory(prefix="launchcore-git-") as directory:
+    with tempfile.TemporaryDirectory(prefix="launchcore-git-", dir=git.scratch) as directory:
         repository = Path(directory)
         make_bare(repository, sha256=any(len(commit) == 64 for commit in known.values()))
         result = git.talk(

@@ -46,7 +46,7 @@ class Repositories:
                     return
             with locked(lock, check=git.watch.check) as held:
                 if not _has(repository, commit):
-                    _recover(repository, commit)
+                    _recover(repository, commit, git.settings.max_bytes)
                     _fetch(git, address, commit, repository, held)
             self.prune(git.settings.cache_bytes, keep=repository)
         raise LaunchError("the cache of repositories is removed again and again", retryable=True)
@@ -89,10 +89,11 @@ def _has(repository: Path, commit: str) -> bool:
         return False
 
 
-def _recover(repository: Path, commit: str) -> None:
+def _recover(repository: Path, commit: str, max_bytes: int) -> None:
     """Make the repository fit for a fetch, whatever a crash has left. The lock is held."""
     packs = repository / "objects" / "pack"
-    if not (repository / "HEAD").is_file() or len(list(packs.glob("*.pack"))) > _MAX_PACKS:
+    full = len(list(packs.glob("*.pack"))) > _MAX_PACKS or pack_bytes(repository) > max_bytes // 2
+    if full or not (repository / "HEAD").is_file():
         shutil.rmtree(repository, ignore_errors=True)
         make_bare(repository, sha256=len(commit) == 64)
         return

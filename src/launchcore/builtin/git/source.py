@@ -38,7 +38,7 @@ class GitSource:
         address = read_address(fields.url)
         check_allowed(address, self._settings.protocols, local=plan.local)
         watch = Watch(deadline=time.monotonic() + self._settings.timeout_seconds, context=context)
-        git = Git(self._settings, local=plan.local, watch=watch)
+        git = Git(self._settings, local=plan.local, watch=watch, scratch=plan.cache)
         commit, ref = fields.commit, fields.ref
         if commit is None:
             resolved = resolve(git, address, fields.ref)
