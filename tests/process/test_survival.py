@@ -112,6 +112,21 @@ def test_the_keeper_is_killed_and_no_exit_code_is_lost(bench: Bench, tmp_path: P
     assert bench.log(handles[2]) == "out\n"
 
 
+def test_many_connections_to_a_killed_keeper(bench: Bench) -> None:
+    import threading
+
+    handles = [bench.start(bench.shell("sleep 100")) for _ in range(2)]
+    threads = [threading.Thread(target=bench.runner.poll, args=(handles,)) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bench.kill_keeper()
+
+    assert bench.status(handles[0]).phase is Phase.RUNNING
+    bench.runner.cancel(handles[0], 1.0)
+
+
 @pytest.mark.slow
 def test_a_new_keeper_still_enforces_everything(bench: Bench, tmp_path: Path) -> None:
     ready = [tmp_path / "a", tmp_path / "b"]
@@ -387,6 +402,31 @@ def test_a_stopped_keeper_is_not_a_failed_run(bench: Bench, monkeypatch: pytest.
     finally:
         os.kill(keeper, signal.SIGCONT)
     assert bench.status(handle).phase is Phase.RUNNING
+
+
+@pytest.mark.slow
+def test_a_start_that_nobody_answers_does_not_happen_later(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gave up waiting has told the queue that nothing runs."""
+    from launchcore.builtin.process import client, runner
+
+    ran = tmp_path / "ran"
+    bench.run(bench.shell("true"))
+    keeper = bench.keeper()
+    for module in (client, runner):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
+    bench.runner = bench.another()
+    plan = bench.shell(f"echo x >>{ran}")
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        with pytest.raises(LaunchError) as caught:
+            bench.start(plan)
+        assert "does not answer" in caught.value.detail
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    assert bench.runner.find(plan.attempt_id) is None
+    assert not ran.exists()
 
 
 def test_records_hold_no_environment(bench: Bench) -> None:

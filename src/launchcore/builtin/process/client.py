@@ -25,6 +25,10 @@ class NoKeeper(Exception):
     """There is nobody to ask."""
 
 
+class Unreachable(LaunchError):
+    """No keeper answers, and none can be started. What was asked may have been done all the same."""
+
+
 class KeeperClient:
     """For one keeper's directory. May be used from any thread; each request has a connection to itself."""
 
@@ -40,18 +44,20 @@ class KeeperClient:
 
         :param start: start a keeper when there is none.
         :raises NoKeeper: there is none, and ``start`` is false.
-        :raises LaunchError: ``infrastructure``: none can be started, or it does not answer.
+        :raises Unreachable: none can be started, or it does not answer.
         """
         line = encode(request)
-        problem = ""
+        unreachable = self._error("cannot be reached")
         for _ in range(4):
             try:
                 connection = self._take()
             except OSError as error:
                 if not start:
                     raise NoKeeper(str(error)) from None
-                problem = str(error)
-                self.ensure()
+                try:
+                    self.ensure()
+                except Unreachable as refused:
+                    unreachable = refused
                 continue
             try:
                 answer = connection.ask(line)
@@ -60,17 +66,18 @@ class KeeperClient:
                 raise self._error("does not answer") from None
             except (OSError, ValueError) as error:  # it was killed, or it is an old connection
                 connection.close()
-                problem = str(error) or type(error).__name__
+                self.close()  # the others lead to the same keeper
+                unreachable = self._error(f"cannot be reached: {str(error) or type(error).__name__}")
                 continue
             with self._lock:
                 self._free.append(connection)
             return answer
-        raise self._error(f"cannot be reached: {problem}")
+        raise unreachable
 
     def ensure(self) -> None:
         """Start a keeper, unless there is one.
 
-        :raises LaunchError: ``infrastructure``.
+        :raises Unreachable: that is not possible.
         """
         with self._starting:
             with contextlib.suppress(OSError):
@@ -110,7 +117,7 @@ class KeeperClient:
     def events(self) -> Events:
         """A connection that carries events from now on, after the state of everything.
 
-        :raises LaunchError: ``infrastructure``.
+        :raises Unreachable: there is no keeper, and cannot be one.
         """
         self.ensure()
         try:
@@ -122,6 +129,7 @@ class KeeperClient:
         return Events(connection)
 
     def close(self) -> None:
+        """Close the connections that are not in use. Others are made when they are needed."""
         with self._lock:
             free, self._free = self._free, []
         for connection in free:
@@ -152,8 +160,8 @@ class KeeperClient:
             raise
         return connection
 
-    def _error(self, what: str) -> LaunchError:
-        return LaunchError(
+    def _error(self, what: str) -> Unreachable:
+        return Unreachable(
             f"the keeper of processes {what}",
             reason=Reason.INFRASTRUCTURE,
             hint=f"its log is {self.root / 'keeper.log'}",

@@ -110,6 +110,7 @@ def _fork_keeper(root: Path, idle: float, tell: int) -> int:
     if pid == 0:
         status = 1
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             _become_reaper()
             status = _serve(root, idle, tell)
         except Unavailable as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from launchcore.builtin.process import procfs
 from launchcore.builtin.process.records import Place, Wait, all_places
 
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 5.0
 """Seconds before a keeper that keeps ending is started yet again."""
+CALM_SECONDS = 30.0
+"""A keeper that lived this long has made good for those before it."""
 
 
 def usage_of(used: object) -> dict[str, float]:
@@ -30,26 +33,41 @@ class Nanny:
         self._fork_keeper = fork_keeper
         self._keeper = 0
         self._crashes = 0
+        self._started_at = 0.0
+        self._start_at: float | None = None
         self._places: dict[tuple[int, int], Place] = {}
 
     def start(self, tell: int = -1) -> None:
         """``tell``: where the first keeper says that it is ready."""
+        self._start_at, self._started_at = None, time.monotonic()
         self._keeper = self._fork_keeper(tell)
         self._places = {}
 
     def watch(self) -> None:
         """Until there is no child any more: neither keeper nor run."""
+        # Blocked, it can be waited for with a time limit. Keepers, which are forked from here, unblock it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         while True:
             try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             except ChildProcessError:
                 return
             if ended is None:
-                continue
-            if ended.si_pid == self._keeper:
+                self._wait_for_child()
+            elif ended.si_pid == self._keeper:
                 self._keeper_ended()
             else:
                 self._note(ended.si_pid)
+
+    def _wait_for_child(self) -> None:
+        if self._start_at is None:
+            signal.sigwait([signal.SIGCHLD])
+            return
+        left = self._start_at - time.monotonic()
+        if left <= 0:
+            self.start()
+        else:
+            signal.sigtimedwait([signal.SIGCHLD], left)
 
     def _keeper_ended(self) -> None:
         _, status = os.waitpid(self._keeper, 0)
@@ -58,10 +76,10 @@ class Nanny:
         # Only a violent end leaves runs without a keeper that would have kept them.
         if not os.WIFSIGNALED(status) or not procfs.children(os.getpid()):
             return
-        self._crashes += 1
-        if self._crashes > 3:
-            time.sleep(min(0.1 * 2**self._crashes, LONGEST_PAUSE))
-        self.start()
+        now = time.monotonic()
+        self._crashes = 1 if now - self._started_at > CALM_SECONDS else self._crashes + 1
+        pause = 0.0 if self._crashes <= 3 else min(0.05 * 2.0**self._crashes, LONGEST_PAUSE)
+        self._start_at = now + pause
 
     def _note(self, pid: int) -> None:
         """A run's first process, or what it left, has ended: look while it still has its number."""

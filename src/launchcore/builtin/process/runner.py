@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launchcore.builtin.process import procfs
-from launchcore.builtin.process.client import ANSWER_SECONDS, KeeperClient, NoKeeper
+from launchcore.builtin.process.client import ANSWER_SECONDS, KeeperClient, NoKeeper, Unreachable
 from launchcore.builtin.process.command import inspect
 from launchcore.builtin.process.diagnosis import not_executed, status_of
 from launchcore.builtin.process.environment import Environments, Prepared
@@ -126,7 +126,14 @@ class ProcessRunner:
         )
 
     def _started(self, order: Order) -> Mapping[str, Any]:
-        answer = self._client(self._root).ask({"op": "start", "order": order})
+        client = self._client(self._root)
+        try:
+            answer = client.ask({"op": "start", "order": order})
+        except Unreachable:
+            # It may have been started, and the answer lost. Find it, or make sure that it never is.
+            answer = client.ask({"op": "find", "attempt": order["attempt"]})
+            if answer.get("started") is None:
+                raise
         if "error" in answer:
             raise self._not_started(answer, order)
         started: Mapping[str, Any] = answer["started"]
