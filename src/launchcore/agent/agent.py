@@ -79,7 +79,8 @@ class Agent:
         self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
         self._stagers = Pool(config.stage_workers, "stage")
         self._closers = Pool(CLOSERS, "closer")
-        self._closer = Closer(shop.host, self.roster, self._ended)
+        self._sweeper = Sweeper(client, shop, self.roster, self._attempts_dir)
+        self._closer = Closer(shop.host, self.roster, ended=self._ended, dropped=self._sweeper.nudge)
         self._monitors: dict[str, Monitor] = {}
         self._monitors_lock = threading.Lock()
         self._done: collections.Counter[Verdict] = collections.Counter()
@@ -112,7 +113,6 @@ class Agent:
             lost=self._lost,
             unavailable=self._unavailable,
         )
-        self._sweeper = Sweeper(client, shop, self.roster, self._attempts_dir)
 
     # -- life ----------------------------------------------------------------------------------
 

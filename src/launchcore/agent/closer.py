@@ -35,10 +35,18 @@ LOG_PATIENCE = 10.0
 class Closer:
     """Ends attempts. Its methods block; they run on threads of their own, never on a monitor's."""
 
-    def __init__(self, host: Host, roster: Roster, ended: Callable[[Attempt, Outcome], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        roster: Roster,
+        *,
+        ended: Callable[[Attempt, Outcome], None],
+        dropped: Callable[[], None],
+    ) -> None:
         self._host = host
         self._roster = roster
         self._ended = ended
+        self._dropped = dropped
 
     def finish(self, attempt: Attempt, status: RunStatus, pump: LogPump | None) -> None:
         """What was started has ended: ``status`` is final."""
@@ -64,9 +72,10 @@ class Closer:
         self._report(attempt, Outcome(verdict=Verdict.LOST, failure=failure), failure.detail)
 
     def drop(self, attempt: Attempt) -> None:
-        """The attempt is another's now: touch nothing of it."""
+        """The attempt is another's now: touch nothing of it. What is left of it if it has ended, is swept."""
         log.info("%s: the lease is another's; dropped", attempt.id)
         self._roster.remove(attempt)
+        self._dropped()
 
     def _report(self, attempt: Attempt, outcome: Outcome, detail: str) -> None:
         event = TimelineEvent(at=time.time(), stage=Stage.REPORT, what=outcome.verdict.value, detail=detail)
