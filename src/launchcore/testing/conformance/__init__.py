@@ -12,9 +12,19 @@ What a runner cannot do it says in its descriptor, and the tests of that are ski
 skips. A standard test that has to be overridden needs ``xfail`` with a reason.
 """
 
+from launchcore.testing.conformance.builder import BuilderConformance
 from launchcore.testing.conformance.packaging import PackagingConformance
 from launchcore.testing.conformance.program import Program
+from launchcore.testing.conformance.registry import RegistryConformance
 from launchcore.testing.conformance.runner import RunnerConformance
 from launchcore.testing.conformance.source import Example, SourceConformance
 
-__all__ = ["Example", "PackagingConformance", "Program", "RunnerConformance", "SourceConformance"]
+__all__ = [
+    "BuilderConformance",
+    "Example",
+    "PackagingConformance",
+    "Program",
+    "RegistryConformance",
+    "RunnerConformance",
+    "SourceConformance",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import attrs
@@ -54,7 +56,10 @@ def _safe(name: str) -> PurePosixPath:
 
 
 class EchoBuilder:
-    """Builds an image that is a name. ``builds`` has a line for each real build."""
+    """Builds an image that is a file with its labels. ``builds`` has a line for each real build.
+
+    The build of a tree that has a file ``broken`` fails.
+    """
 
     def __init__(self, settings: EchoBuilderSettings, directory: Path) -> None:
         self.settings = settings
@@ -63,19 +68,46 @@ class EchoBuilder:
     def build(self, plan: BuildPlan, given: Given, context: StageContext) -> BuiltImage:
         if self.settings.error is not None:
             raise LaunchError(self.settings.error, reason=Reason.BUILD_FAILED)
+        context.check()
+        ref = ImageRef(name=self.name(plan))
+        with self._alone():
+            built = _file(self.directory, "built", ref)
+            if built.exists():
+                return BuiltImage(ref=ref, cached=True)
+            pause(self.settings.build_for, context)
+            if (plan.tree.path / "broken").exists():
+                raise LaunchError(
+                    "step 1: the tree is broken", reason=Reason.BUILD_FAILED, hint="remove the file `broken`"
+                )
+            with (self.directory / "builds").open("a") as file:
+                file.write(f"{plan.attempt_id} {ref.name}\n")
+            built.parent.mkdir(parents=True, exist_ok=True)
+            built.write_text(json.dumps(self.labels(plan, given)))
+        return BuiltImage(ref=ref)
+
+    def name(self, plan: BuildPlan) -> str:
+        """The image's name: repository, and a hash of the content."""
         content = json.dumps([plan.tree.identity, plan.dockerfile, plan.command, dict(plan.build_args)])
         tag = hashlib.sha256(content.encode()).hexdigest()[:12]
-        repository = plan.destination.repository if plan.destination else "echo"
-        ref = ImageRef(name=f"{repository}:{tag}")
-        built = _file(self.directory, "built", ref)
-        if built.exists():
-            return BuiltImage(ref=ref, cached=True)
-        pause(self.settings.build_for, context)
-        built.parent.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "builds").open("a") as file:
-            file.write(f"{plan.attempt_id} {ref.name}\n")
-        built.touch()
-        return BuiltImage(ref=ref)
+        return f"{plan.destination.repository if plan.destination else 'echo'}:{tag}"
+
+    def labels(self, plan: BuildPlan, given: Given) -> dict[str, str]:
+        """The image's labels. The plan's have names of their own there, since containers inherit them."""
+        labels = {f"image.{name}": value for name, value in plan.labels.items()}
+        return {**labels, **{label.name: label.value for label in given.labels}}
+
+    def labels_of(self, image: BuiltImage) -> dict[str, str]:
+        """The labels of a built image."""
+        labels: dict[str, str] = json.loads(_file(self.directory, "built", image.ref).read_text())
+        return labels
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One build at a time, also among processes."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def push(self, image: BuiltImage, plan: BuildPlan, given: Given, context: StageContext) -> ImageRef:
         if self.settings.push_error is not None:
@@ -104,15 +136,16 @@ class EchoRegistry:
     def digest(self, ref: ImageRef) -> str | None:
         self._fail()
         try:
-            return _file(self.directory, "pushed", ref).read_text()
+            pushed = _file(self.directory, "pushed", ref).read_text()
         except FileNotFoundError:
             return None
+        return pushed if ref.digest in (None, pushed) else None
 
     def logins(self, repository: str) -> Sequence[Login | CredentialHelper]:
         self._fail()
-        if not self.settings.password:
-            return ()
         host = repository.partition("/")[0]
+        if not self.settings.password or host != self.settings.repository.partition("/")[0]:
+            return ()
         return (Login(host=host, username="echo", password=self.settings.password),)
 
     def _fail(self) -> None:

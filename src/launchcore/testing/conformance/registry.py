@@ -1,0 +1,205 @@
+"""What the core relies on in every registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+from launchcore.host.settings import structure
+from launchcore.plugin import (
+    Fault,
+    ImageRef,
+    LaunchError,
+    Login,
+    Registry,
+)
+from launchcore.testing.conformance.leaks import Records, error_of
+from launchcore.testing.conformance.suite import Suite, load_plugin, undocumented
+from launchcore.testing.sites import make_site
+
+
+class RegistryBench:
+    """One registry of one test."""
+
+    def __init__(self, root: Path, *, plugin: str, name: str, settings: Mapping[str, Any]) -> None:
+        self.root = root
+        self.spec = load_plugin(plugin).catalog.registry(name).spec
+        self.raw = settings
+        self.settings: Any = structure(self.spec.settings, settings, path="registry")
+        self.site = make_site(root / "site")
+        self.registry = self.again()
+
+    def again(self, **changes: Any) -> Registry:
+        """Another registry object at the same site, with other settings."""
+        made: Any = structure(self.spec.settings, {**self.raw, **changes}, path="registry")
+        return self.spec.create(made, self.site)
+
+    @property
+    def repository(self) -> str | None:
+        return self.spec.repository(self.settings)
+
+
+class RegistryConformance(Suite):
+    """Subclass it, set ``plugin`` and ``name``, and override :meth:`present` and what follows it.
+
+    A registry that is only this machine says so in its descriptor (``remote=False``).
+    """
+
+    plugin: ClassVar[str]
+    """The plugin's module, as its entry point names it."""
+    name: ClassVar[str]
+    """The registry's name."""
+    settings: Mapping[str, Any] = {}
+    """The ``registry:`` block, without its type."""
+    away: Mapping[str, Any] | None = None
+    """Further settings with which nobody answers; ``None``: that cannot be."""
+    secret: str | None = None
+    """The password of the login that ``settings`` lead to, if they do."""
+
+    def present(self, bench: RegistryBench) -> ImageRef:
+        """Put an image into the registry; its reference with the digest. Needed where it is remote."""
+        raise NotImplementedError(f"{self.name}: override present")
+
+    def absent(self, bench: RegistryBench) -> ImageRef:
+        """A reference that could be there, and is not."""
+        return ImageRef(name=f"{bench.repository}:not-there")
+
+    def make_bench(self, root: Path) -> RegistryBench:
+        return RegistryBench(root, plugin=self.plugin, name=self.name, settings=self.settings)
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> RegistryBench:
+        return self.make_bench(tmp_path)
+
+    def test_every_setting_is_documented(self, bench: RegistryBench) -> None:
+        """Help is all that a user reads of a setting.
+
+        If this fails, check that every field is made with ``setting("…")``.
+        """
+        assert [*undocumented(bench.spec.settings)] == []
+
+    def test_a_remote_registry_names_its_repository(self, bench: RegistryBench) -> None:
+        """Without a tag: the builder adds one.
+
+        If this fails, check the descriptor's ``repository``.
+        """
+        if not bench.spec.remote:
+            assert bench.repository is None
+            return
+        assert bench.repository
+        assert ":" not in bench.repository.rpartition("/")[2]
+        assert "@" not in bench.repository
+
+    def test_ensure_may_be_repeated(self, bench: RegistryBench) -> None:
+        """It is called before each push.
+
+        If this fails, check that "already exists" is no error.
+        """
+        ref = self.absent(bench)
+        bench.registry.ensure(ref)
+        bench.again().ensure(ref)
+
+    def test_ensure_makes_no_image(self, bench: RegistryBench) -> None:
+        """A repository is not an image.
+
+        If this fails, check what ``ensure`` creates.
+        """
+        ref = self.absent(bench)
+        bench.registry.ensure(ref)
+        assert bench.registry.digest(ref) is None
+
+    def test_what_is_not_there_is_none(self, bench: RegistryBench) -> None:
+        """That is an answer, not an error: then it is built.
+
+        If this fails, check that "not found", of the image and of the repository, gives ``None``.
+        """
+        assert bench.registry.digest(self.absent(bench)) is None
+
+    def test_the_digest_of_what_is_there(self, bench: RegistryBench) -> None:
+        """The same for everybody and each time; builds are skipped and runs are pinned by it.
+
+        If this fails, check that the digest is the manifest's, and that every kind of manifest is accepted.
+        """
+        ref = self._present(bench)
+        found = bench.registry.digest(attrs.evolve(ref, digest=None))
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}", found or "")
+        assert found == ref.digest
+        assert bench.again().digest(attrs.evolve(ref, digest=None)) == found
+
+    def test_a_digest_can_be_asked_for_by_digest(self, bench: RegistryBench) -> None:
+        """A pinned reference is there, or is not: the tag does not matter any more.
+
+        If this fails, check that ``ref.digest`` is what is asked for when it is there.
+        """
+        ref = self._present(bench)
+        wrong = attrs.evolve(ref, digest=f"sha256:{'0' * 64}")
+        assert bench.registry.digest(ref) == ref.digest
+        assert bench.registry.digest(wrong) is None
+
+    def test_one_that_is_away_says_so(self, bench: RegistryBench) -> None:
+        """ "Could not ask" must not look like "not there", or everything would be built anew.
+
+        If this fails, check that ``digest`` raises LaunchError with one line when nobody answers.
+        """
+        if self.away is None:
+            pytest.skip("it cannot be away")
+        with pytest.raises(LaunchError) as caught:
+            bench.again(**self.away).digest(self.absent(bench))
+        assert caught.value.fault is not Fault.USER
+        assert caught.value.detail.strip()
+        assert "\n" not in caught.value.detail
+
+    def test_logins_are_for_the_repositorys_host(self, bench: RegistryBench) -> None:
+        """A login with another host is never found by who needs it.
+
+        If this fails, check the ``host`` of each login: that of the repository, with its port.
+        """
+        if bench.repository is None:
+            assert tuple(bench.registry.logins("localhost/launch")) == ()
+            return
+        logins = bench.registry.logins(bench.repository)
+        host = bench.repository.partition("/")[0]
+        if self.secret is not None:
+            assert logins
+        assert {login.host for login in logins} <= {host}
+
+    def test_nobody_else_gets_the_login(self, bench: RegistryBench) -> None:
+        """A run may name an image of any registry: its owner must not get our password.
+
+        If this fails, check that ``logins`` looks at the host of the repository that it is asked for.
+        """
+        host = (bench.repository or "localhost/x").partition("/")[0]
+        for foreign in (
+            "registry.evil.invalid/team/x",
+            "evil.invalid:5000/x",
+            f"{host}.evil.invalid/x",
+        ):
+            given = bench.registry.logins(foreign)
+            passwords = [login.password.reveal() for login in given if isinstance(login, Login)]
+            assert self.secret is None or self.secret not in passwords
+
+    def test_secrets_show_nowhere(self, bench: RegistryBench) -> None:
+        """Not in a log, a representation or an error.
+
+        If this fails, check where ``Secret.reveal()`` is called, and what becomes of its result.
+        """
+        if self.secret is None:
+            pytest.skip("there is no login")
+        with Records() as records:
+            shown = [repr(bench.registry), str(vars(bench.registry)), repr(bench.settings)]
+            shown.append(str(bench.registry.logins(bench.repository or "")))
+            shown.append(error_of(lambda: bench.registry.digest(self.absent(bench))))
+            if self.away is not None:
+                missing = bench.again(**self.away)
+                shown.append(error_of(lambda: missing.digest(self.absent(bench))))
+        assert not [each for each in (*shown, records.text()) if self.secret in each]
+
+    def _present(self, bench: RegistryBench) -> ImageRef:
+        if not bench.spec.remote:
+            pytest.skip("nothing is stored there")
+        return self.present(bench)
