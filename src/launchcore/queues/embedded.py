@@ -58,6 +58,7 @@ from launchcore.store.sqlite import Conflict
 T = TypeVar("T")
 
 _MOST_TRIES = 20
+_LONGEST_KEY = 255
 _SHORTEST_SLEEP = 0.02
 """Seconds: a deadline of the store's clock that is due already is looked at again after these."""
 
@@ -131,8 +132,6 @@ class EmbeddedService:
 
     def list_runs(self, filter: RunFilter) -> Page:
         with self._database.read() as connection:
-            if filter.queue is not None:
-                lookup.find_queue(connection, filter.queue)
             return runs_read.page(connection, filter)
 
     def timeline(self, run_id: str) -> Sequence[tuple[int, TimelineEvent]]:
@@ -209,6 +208,10 @@ class EmbeddedService:
         key: str | None = None,
         retry_of: str | None = None,
     ) -> RunInfo:
+        if key is not None and len(key) > _LONGEST_KEY:
+            raise codec.user_error(
+                f"the submit key has {len(key)} characters", f"use at most {_LONGEST_KEY}, a UUID for example"
+            )
         for _ in range(_MOST_TRIES):
             with self._database.read() as connection:
                 row = lookup.find_queue(connection, queue)

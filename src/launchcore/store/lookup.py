@@ -42,6 +42,12 @@ ATTEMPT_WITH_SPEC = (
 )
 
 _QUEUE = Prepared(sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None)))
+_QUEUE_EVER = (
+    sa.select(queues.c.id)
+    .where(queues.c.name == bindparam("name"))
+    .order_by(sa.case((queues.c.deleted_at.is_(None), 0), else_=1), queues.c.id.desc())
+    .limit(1)
+)
 _QUEUE_NAMES = sa.select(queues.c.name).where(queues.c.deleted_at.is_(None)).order_by(queues.c.name)
 _CONFIG = sa.select(queue_revisions.c.config).where(
     queue_revisions.c.queue_id == bindparam("queue"), queue_revisions.c.revision == bindparam("revision")
@@ -60,6 +66,15 @@ def find_queue(connection: sa.Connection, name: str) -> Any:
         names = connection.execute(_QUEUE_NAMES).scalars().all()
         raise unknown("queue", name, names, otherwise="make it with `launch queue create`")
     return row
+
+
+def find_queue_ever(connection: sa.Connection, name: str) -> int:
+    """The id of a queue, or of the one of that name that was deleted last: its runs are still there.
+
+    :raises NotFound: there was never one of that name.
+    """
+    found = connection.execute(_QUEUE_EVER, {"name": name}).scalar()
+    return int(found) if found is not None else int(find_queue(connection, name).id)
 
 
 def config_of(connection: sa.Connection, configs: Configs, queue_id: int, revision: int) -> QueueConfig:

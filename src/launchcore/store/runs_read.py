@@ -13,7 +13,7 @@ from launchcore.plugin import Priority, RunState
 from launchcore.queues.base import AttemptInfo, NotFound, Page, RunFilter, RunInfo
 from launchcore.store import codec
 from launchcore.store.ids import attempt_id
-from launchcore.store.lookup import unknown
+from launchcore.store.lookup import find_queue_ever, unknown
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 
 MOST_ON_A_PAGE = 1000
@@ -111,24 +111,34 @@ def page(connection: sa.Connection, asked: RunFilter) -> Page:
     Each state is a query of its own, by an index that has only such runs, so that the few failed ones
     among a million are found at once.
 
+    :raises NotFound: there is no such queue.
     :raises LaunchError: ``config_error`` (user): the cursor is none.
     """
-    limit = max(1, min(asked.limit, MOST_ON_A_PAGE))
-    base = _RUNS.order_by(runs.c.seq.desc()).limit(limit + 1)
-    for condition in _conditions(asked):
-        base = base.where(condition)
-    states = frozenset(asked.states)
-    queries = [base.where(_in_state(state)) for state in states] if states else [base]
-    found = [row for query in queries for row in connection.execute(query)]
+    limit = _limit(asked)
+    queue_id = None if asked.queue is None else find_queue_ever(connection, asked.queue)
+    found = [row for query in queries(asked, queue_id) for row in connection.execute(query)]
     found.sort(key=lambda row: row.seq, reverse=True)
     rows = found[:limit]
     following = f"{rows[-1].seq:d}" if len(found) > limit else None
     return Page(runs=tuple(_infos(connection, rows, None)), next=following)
 
 
+def queries(asked: RunFilter, queue_id: int | None) -> list[Any]:
+    """The queries whose rows together hold a page, and one run more if there is one."""
+    base = _RUNS.order_by(runs.c.seq.desc()).limit(_limit(asked) + 1)
+    if queue_id is not None:
+        base = base.where(runs.c.queue_id == queue_id)
+    for condition in _conditions(asked):
+        base = base.where(condition)
+    states = frozenset(asked.states)
+    return [base.where(_in_state(state)) for state in states] if states else [base]
+
+
+def _limit(asked: RunFilter) -> int:
+    return max(1, min(asked.limit, MOST_ON_A_PAGE))
+
+
 def _conditions(asked: RunFilter) -> Iterable[sa.ColumnElement[bool]]:
-    if asked.queue is not None:
-        yield runs.c.queue_id.in_(sa.select(queues.c.id).where(queues.c.name == asked.queue))
     if asked.job is not None:
         name, _, version = asked.job.partition(":")
         yield runs.c.job_name == name

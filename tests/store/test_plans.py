@@ -1,0 +1,83 @@
+"""No query of a hot path reads more rows when there are more: its plan has indexes only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from launchcore.plugin import RunState
+from launchcore.queues.base import RunFilter
+from launchcore.store import adoption, agents, attempts, claims, expiry, logs, runs_change, runs_read, stops
+from launchcore.store.prepared import Prepared
+from tests.store.rig import Rig
+
+HOT = {
+    "the head of a claim": claims.HEAD,
+    "the next runs": claims.WAITING,
+    "orphans": adoption.ORPHANS,
+    "expired leases of a queue": expiry.DUE_IN_QUEUE,
+    "retries that are due": expiry.RETRY_DUE,
+    "stops": stops.STOPS,
+    "the next stop": stops.NEXT_STOP,
+    "a write": attempts._statement(RunState.RUNNING, True, True, True),
+    "a renewal": agents._RENEW,
+    "a submit's key": runs_change._KEY,
+    "the beginning of a log": logs._START,
+    "a part of a log": logs._READ,
+    "the place in the queue": runs_read._AHEAD,
+}
+"""By name; a value is a statement."""
+
+LIVE_ONLY = {
+    "expired leases of all queues": expiry.DUE,
+    "what a session left": agents.LEFT,
+    "what earlier sessions left": adoption.EARLIER,
+}
+"""These may read all attempts that are live, but none that has ended."""
+
+
+def plan(rig: Rig, statement: Any) -> list[str]:
+    construct = statement.construct if isinstance(statement, Prepared) else statement
+    with rig.database.read() as connection:
+        compiled = construct.compile(dialect=connection.dialect)
+        text = str(compiled)
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        rows = raw.execute(f"EXPLAIN QUERY PLAN {text}", [None] * text.count("?")).fetchall()
+    return [row[3] for row in rows]
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_hot_queries_search(rig: Rig, name: str) -> None:
+    steps = plan(rig, HOT[name])
+    assert not [step for step in steps if step.startswith("SCAN") and "CONSTANT" not in step], steps
+    sorts = [step for step in steps if "TEMP B-TREE" in step]
+    assert not sorts or name == "orphans", steps
+
+
+@pytest.mark.parametrize("name", LIVE_ONLY)
+def test_rare_queries_read_what_is_live_only(rig: Rig, name: str) -> None:
+    steps = plan(rig, LIVE_ONLY[name])
+    assert any("attempts_live" in step for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN attempts") and "INDEX" not in step], steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        (RunFilter(), None),
+        (RunFilter(states=(RunState.QUEUED,)), "runs_open"),
+        (RunFilter(states=(RunState.FAILED,)), "runs_ended"),
+        (RunFilter(submitter="ann"), "runs_submitter"),
+        (RunFilter(name="baseline"), "runs_name"),
+        (RunFilter(job="train"), "runs_job"),
+        (RunFilter(queue="default"), "runs_queue"),
+    ],
+)
+def test_listings_have_an_index(rig: Rig, asked: RunFilter, index: str | None) -> None:
+    steps = [
+        step for query in runs_read.queries(asked, 1 if asked.queue else None) for step in plan(rig, query)
+    ]
+    assert index is None or any(index in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps), steps
