@@ -48,7 +48,7 @@ class KeeperClient:
         """
         line = encode(request)
         unreachable = self._error("cannot be reached")
-        for _ in range(4):
+        for tried in range(4):
             try:
                 connection = self._take()
             except OSError as error:
@@ -56,8 +56,9 @@ class KeeperClient:
                     raise NoKeeper(str(error)) from None
                 try:
                     self.ensure()
-                except Unreachable as refused:
-                    unreachable = refused
+                except Unreachable:
+                    if tried:
+                        raise
                 continue
             try:
                 answer = connection.ask(line)
