@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from launchcore.agent.roster import Roster
-from launchcore.plugin import QueueClient, QueueUnavailable, RunHandle, Runner
+from launchcore.plugin import LaunchError, QueueClient, QueueUnavailable, RunHandle, Runner
 from launchcore.stages.workshop import Workshop
 
 log = logging.getLogger("launchcore.agent")
@@ -71,7 +71,12 @@ class Sweeper:
         return removed
 
     def _sweep_runner(self, runner: Runner) -> int:
-        owned: dict[str, RunHandle] = {handle.attempt_id: handle for handle in runner.owned()}
+        try:
+            found = runner.owned()
+        except LaunchError as error:
+            log.info("no sweep of a runner now: %s", error)
+            return 0
+        owned: dict[str, RunHandle] = {handle.attempt_id: handle for handle in found}
         removed = 0
         for attempt_id in self._ended(list(owned)):
             try:

@@ -15,6 +15,7 @@ from launchcore.plugin import (
     Builder,
     BuilderSpec,
     EnvVar,
+    Fault,
     ImageRef,
     Json,
     LaunchError,
@@ -75,6 +76,7 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
                 f"queue {claim.queue!r} runs images, this run is source code, and the builder is "
                 f"{builder.spec.name!r}",
                 reason=Reason.CONFIG_ERROR,
+                fault=Fault.INFRASTRUCTURE,
                 hint="give the agent or the queue a builder, or submit --image",
             )
         command = fill_command(claim.spec.command, claim.spec.inputs)
