@@ -43,7 +43,7 @@ def _failure(started: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure | 
         return _user(
             Reason.RUN_TIMEOUT,
             f"stopped after its time limit of {started['run_seconds']:g} seconds",
-            "give it more time (limits.run_seconds), within the queue's limit",
+            "submit it with a longer --timeout, within the queue's limit",
         )
     if ended["oom"] == "limit" or stopped == "memory":
         limit = started["memory_bytes"]
@@ -51,7 +51,7 @@ def _failure(started: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure | 
         return _user(
             Reason.OUT_OF_MEMORY,
             f"used more than its memory limit{amount}",
-            "raise limits.memory_bytes, or use less memory (smaller batches, fewer workers)",
+            "submit it with a larger --memory, or use less (smaller batches, fewer workers)",
         )
     if stopped in ("cancelled", "cleanup"):
         return _user(Reason.CANCELLED, "cancelled", None)
