@@ -63,12 +63,18 @@ def test_rare_queries_read_what_is_live_only(rig: Rig, name: str) -> None:
     assert not [step for step in steps if step.startswith("SCAN attempts") and "INDEX" not in step], steps
 
 
+def test_a_listing_of_what_is_queued_reads_only_that(rig: Rig) -> None:
+    ready, waiting = runs_read.queries(RunFilter(states=(RunState.QUEUED,)), None)
+    assert any("runs_claim" in step for step in plan(rig, ready))
+    assert any("runs_retry" in step for step in plan(rig, waiting))
+
+
 @pytest.mark.parametrize(
     ("asked", "index"),
     [
         (RunFilter(), None),
-        (RunFilter(states=(RunState.QUEUED,)), "runs_open"),
-        (RunFilter(states=(RunState.FAILED,)), "runs_ended"),
+        (RunFilter(states=(RunState.FAILED,)), "runs_failed"),
+        (RunFilter(states=(RunState.RUNNING,)), "attempts_live"),
         (RunFilter(submitter="ann"), "runs_submitter"),
         (RunFilter(name="baseline"), "runs_name"),
         (RunFilter(job="train"), "runs_job"),

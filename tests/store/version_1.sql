@@ -46,13 +46,12 @@ CREATE TABLE attempts (
 	log_tail INTEGER DEFAULT '0' NOT NULL, 
 	log_cursor TEXT, 
 	PRIMARY KEY (id), 
-	UNIQUE (run_seq, number), 
 	FOREIGN KEY(run_seq) REFERENCES runs (seq), 
 	FOREIGN KEY(queue_id) REFERENCES queues (id)
 );
-INSERT INTO "attempts" VALUES(1,1,1,1,1,'one','one-1','left','','succeeded','bb8d68d1316c4b0497591ba63da007cf',1000031.0,1000001.0,1000001.0,1003601.0,3600.0,NULL,NULL,1000031.0,NULL,NULL,1000003.0,'succeeded','{"attempt_id":"007m4g0s0rv0-1","data":{"pid":7},"runner":"process","version":1}',NULL,0,NULL,'{"cpu_seconds":1.5}',16,0,'16');
-INSERT INTO "attempts" VALUES(2,2,1,1,1,'one','one-1','left','','failed','797cb49d8957b3b0a8d0adde6762f56a',1000034.0,1000004.0,1000004.0,1003604.0,3600.0,NULL,NULL,1000034.0,NULL,NULL,1000006.0,'failed','{"attempt_id":"007m4grp57cq-1","data":{"pid":7},"runner":"process","version":1}','{"detail":"exit code 1","fault":"user","hint":null,"plugin":null,"reason":"out_of_memory","stage":"execute"}',NULL,9,NULL,0,0,NULL);
-INSERT INTO "attempts" VALUES(3,3,1,1,1,'one','one-1','left','','running','a09987e9a57043de4b6c46a7577fa98e',1000037.0,1000007.0,1000007.0,1003607.0,3600.0,NULL,NULL,1000037.0,1003607.0,NULL,NULL,NULL,'{"attempt_id":"007m4hgm7y1s-1","data":{"pid":7},"runner":"process","version":1}',NULL,NULL,NULL,NULL,0,0,NULL);
+INSERT INTO "attempts" VALUES(1048577,1,1,1,1,'one','one-1','left','','succeeded','97bcfc5b03cf246b64ccc3a9d4ed2e3b',1000031.0,1000001.0,1000001.0,1003601.0,3600.0,NULL,NULL,1000031.0,NULL,NULL,1000003.0,'succeeded','{"attempt_id":"007m4g049f77-1","data":{"pid":7},"runner":"process","version":1}',NULL,0,NULL,'{"cpu_seconds":1.5}',16,0,'16');
+INSERT INTO "attempts" VALUES(2097153,2,1,1,1,'one','one-1','left','','failed','51e0c388ada8906303669d61627900e6',1000034.0,1000004.0,1000004.0,1003604.0,3600.0,NULL,NULL,1000034.0,NULL,NULL,1000006.0,'failed','{"attempt_id":"007m4grvseeg-1","data":{"pid":7},"runner":"process","version":1}','{"detail":"exit code 1","fault":"user","hint":null,"plugin":null,"reason":"out_of_memory","stage":"execute"}',NULL,9,NULL,0,0,NULL);
+INSERT INTO "attempts" VALUES(3145729,3,1,1,1,'one','one-1','left','','running','8f277f324d528e0065a763fc24497988',1000037.0,1000007.0,1000007.0,1003607.0,3600.0,NULL,NULL,1000037.0,1003607.0,NULL,NULL,NULL,'{"attempt_id":"007m4hgmyvx0-1","data":{"pid":7},"runner":"process","version":1}',NULL,NULL,NULL,NULL,0,0,NULL);
 CREATE TABLE events (
 	id INTEGER NOT NULL, 
 	run_seq INTEGER NOT NULL, 
@@ -95,7 +94,7 @@ CREATE TABLE log_chunks (
 	PRIMARY KEY (attempt_id, "offset"), 
 	FOREIGN KEY(attempt_id) REFERENCES attempts (id)
 );
-INSERT INTO "log_chunks" VALUES(1,0,X'65706F636820310A65706F636820320A');
+INSERT INTO "log_chunks" VALUES(1048577,0,X'65706F636820310A65706F636820320A');
 CREATE TABLE queue_revisions (
 	queue_id INTEGER NOT NULL, 
 	revision INTEGER NOT NULL, 
@@ -158,10 +157,10 @@ CREATE TABLE runs (
 	UNIQUE (id), 
 	FOREIGN KEY(queue_id) REFERENCES queues (id)
 );
-INSERT INTO "runs" VALUES(1,'007m4g0s0rv0',1,'succeeded',2,'done',NULL,NULL,'ann',NULL,1000000.0,1000001.0,1000003.0,NULL,NULL,NULL,1,0,0,NULL,0,NULL,'{"fields":{"url":"https://example.com/train","ref":"main"},"type":"git"}',NULL,NULL,7);
-INSERT INTO "runs" VALUES(2,'007m4grp57cq',1,'failed',2,'broken',NULL,NULL,'ann',NULL,1000003.0,1000004.0,1000006.0,NULL,NULL,NULL,1,0,0,'{"detail":"exit code 1","fault":"user","hint":null,"plugin":null,"reason":"out_of_memory","stage":"execute"}',NULL,9,NULL,NULL,NULL,5);
-INSERT INTO "runs" VALUES(3,'007m4hgm7y1s',1,'running',2,'runs',NULL,NULL,'ann',NULL,1000006.0,1000007.0,NULL,NULL,NULL,NULL,1,0,0,NULL,NULL,NULL,NULL,NULL,NULL,4);
-INSERT INTO "runs" VALUES(4,'007m4hr7ybq2',1,'queued',2,'waits',NULL,NULL,'ann',NULL,1000007.0,NULL,NULL,NULL,NULL,NULL,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,1);
+INSERT INTO "runs" VALUES(1,'007m4g049f77',1,'succeeded',2,'done',NULL,NULL,'ann',NULL,1000000.0,1000001.0,1000003.0,NULL,NULL,NULL,1,0,0,NULL,0,NULL,'{"fields":{"url":"https://example.com/train","ref":"main"},"type":"git"}',NULL,NULL,7);
+INSERT INTO "runs" VALUES(2,'007m4grvseeg',1,'failed',2,'broken',NULL,NULL,'ann',NULL,1000003.0,1000004.0,1000006.0,NULL,NULL,NULL,1,0,0,'{"detail":"exit code 1","fault":"user","hint":null,"plugin":null,"reason":"out_of_memory","stage":"execute"}',NULL,9,NULL,NULL,NULL,5);
+INSERT INTO "runs" VALUES(3,'007m4hgmyvx0',1,'running',2,'runs',NULL,NULL,'ann',NULL,1000006.0,1000007.0,NULL,NULL,NULL,NULL,1,0,0,NULL,NULL,NULL,NULL,NULL,NULL,4);
+INSERT INTO "runs" VALUES(4,'007m4hrwe82x',1,'queued',2,'waits',NULL,NULL,'ann',NULL,1000007.0,NULL,NULL,NULL,NULL,NULL,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,1);
 CREATE TABLE schema_versions (
 	version INTEGER NOT NULL, 
 	what TEXT NOT NULL, 
@@ -173,18 +172,17 @@ CREATE TABLE service (
 	identity TEXT NOT NULL, 
 	PRIMARY KEY (identity)
 );
-INSERT INTO "service" VALUES('8bacc5e55c5b4018');
+INSERT INTO "service" VALUES('1050dc4da5bd602f');
 CREATE UNIQUE INDEX queues_name ON queues (name) WHERE deleted_at IS NULL;
-CREATE INDEX runs_ended ON runs (state, seq) WHERE ended_at IS NOT NULL;
-CREATE INDEX runs_job ON runs (job_name, seq) WHERE job_name IS NOT NULL;
-CREATE INDEX runs_claim ON runs (queue_id, priority, seq) WHERE state = 'queued' AND retry_at IS NULL;
-CREATE INDEX runs_queue ON runs (queue_id, seq);
 CREATE INDEX runs_submitter ON runs (submitter, seq);
 CREATE INDEX runs_retry ON runs (queue_id, retry_at) WHERE retry_at IS NOT NULL;
+CREATE INDEX runs_queue ON runs (queue_id, seq);
+CREATE INDEX runs_failed ON runs (state, seq) WHERE failure IS NOT NULL;
 CREATE INDEX runs_name ON runs (name, seq) WHERE name IS NOT NULL;
-CREATE INDEX runs_open ON runs (seq) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX runs_key ON runs (queue_id, submit_key) WHERE submit_key IS NOT NULL;
+CREATE INDEX runs_job ON runs (job_name, seq) WHERE job_name IS NOT NULL;
+CREATE INDEX runs_claim ON runs (queue_id, priority, seq) WHERE state = 'queued' AND retry_at IS NULL;
+CREATE INDEX attempts_live ON attempts (queue_id, due_at) WHERE ended_at IS NULL;
 CREATE INDEX attempts_stop ON attempts (session, stop_at) WHERE stop_at IS NOT NULL;
 CREATE INDEX attempts_adopt ON attempts (queue_id, bound_to) WHERE adoptable_since IS NOT NULL;
-CREATE INDEX attempts_live ON attempts (queue_id, due_at) WHERE ended_at IS NULL;
 COMMIT;

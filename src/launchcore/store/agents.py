@@ -12,7 +12,7 @@ from launchcore.plugin import AgentInfo, AgentNameTaken, Lease
 from launchcore.queues.base import AgentRow
 from launchcore.store import codec, expiry, outcomes
 from launchcore.store.ids import split_attempt_id
-from launchcore.store.lookup import ATTEMPT, find_queue
+from launchcore.store.lookup import ATTEMPT, find_queue, is_attempt
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import agents, attempts, queues, runs
 from launchcore.store.writer import Transaction
@@ -41,10 +41,8 @@ _RENEW_SESSION = (
     .where(agents.c.name == bindparam("p_name"), agents.c.session == bindparam("p_session"))
     .values(seen_at=bindparam("p_now"), expires_at=bindparam("p_expires"))
 )
-_THIS_RUN = sa.select(runs.c.seq).where(runs.c.id == bindparam("p_run")).scalar_subquery()
 _IS_HELD = sa.and_(
-    attempts.c.run_seq == _THIS_RUN,
-    attempts.c.number == bindparam("p_number"),
+    is_attempt("p_run", "p_number"),
     attempts.c.lease_token == bindparam("p_token"),
     attempts.c.ended_at.is_(None),
 )

@@ -26,7 +26,7 @@ from launchcore.plugin import (
 )
 from launchcore.store import codec, logs, outcomes, stops, timeline
 from launchcore.store.ids import split_attempt_id
-from launchcore.store.lookup import ATTEMPT_OF_RUN
+from launchcore.store.lookup import ATTEMPT_OF_RUN, is_attempt
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, runs
 from launchcore.store.writer import Transaction
@@ -131,8 +131,7 @@ def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -
     """The UPDATE for one combination of parts; made once, so that it is compiled once."""
     changes: dict[str, Any] = {"state": attempts.c.state}
     guards = [
-        attempts.c.run_seq == sa.select(runs.c.seq).where(runs.c.id == bindparam("p_run")).scalar_subquery(),
-        attempts.c.number == bindparam("p_number"),
+        is_attempt("p_run", "p_number"),
         attempts.c.lease_token == bindparam("p_token"),
         attempts.c.ended_at.is_(None),
     ]

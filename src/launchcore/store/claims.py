@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, case, func
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
 from launchcore.store import adoption, agents, codec, expiry
 from launchcore.store.ids import attempt_id, new_token
-from launchcore.store.lookup import config_of
+from launchcore.store.lookup import attempt_key, config_of
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
@@ -87,6 +87,7 @@ _TAKE = Prepared(
 )
 _ATTEMPT = Prepared(
     attempts.insert(),
+    "id",
     "run_seq",
     "number",
     "queue_id",
@@ -209,6 +210,7 @@ def _lease(
         taken.append({"p_seq": run.seq, "p_number": number})
         made.append(
             {
+                "id": attempt_key(run.seq, number),
                 "run_seq": run.seq,
                 "number": number,
                 "queue_id": queue.id,

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam
 from launchcore.plugin import RunState
 from launchcore.queues.base import LogChunk, NotFound
 from launchcore.store.ids import attempt_id
+from launchcore.store.lookup import is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, log_chunks, runs
 from launchcore.store.writer import Transaction
@@ -48,7 +49,7 @@ _READ = (
 )
 _ATTEMPTS = (
     sa.select(attempts.c.id, attempts.c.number, attempts.c.log_bytes, attempts.c.ended_at)
-    .where(attempts.c.run_seq == bindparam("seq"))
+    .where(is_of_run("seq"))
     .order_by(attempts.c.number.desc())
 )
 _RUN = sa.select(runs.c.seq, runs.c.id, runs.c.state).where(runs.c.id == bindparam("run"))

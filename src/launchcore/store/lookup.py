@@ -29,10 +29,28 @@ ATTEMPT = (
 )
 """The columns of an attempt with what its run adds to it."""
 
+_ATTEMPTS_OF_A_RUN = 1 << 20
+
+
+def attempt_key(run_seq: Any, number: Any) -> Any:
+    """An attempt's key: of numbers a number, of SQL expressions an expression."""
+    return run_seq * _ATTEMPTS_OF_A_RUN + number
+
+
+def is_attempt(run: str, number: str) -> sa.ColumnElement[bool]:
+    """A condition: it is the attempt with the number in parameter ``number`` of the run in ``run``."""
+    seq = sa.select(runs.c.seq).where(runs.c.id == bindparam(run)).scalar_subquery()
+    return sa.and_(attempts.c.id == attempt_key(seq, bindparam(number, type_=sa.Integer)))
+
+
+def is_of_run(parameter: str) -> sa.ColumnElement[bool]:
+    """A condition: it is an attempt of the run whose ``seq`` is in the parameter."""
+    seq = bindparam(parameter, type_=sa.Integer)
+    return attempts.c.id.between(attempt_key(seq, 0), attempt_key(seq, _ATTEMPTS_OF_A_RUN - 1))
+
+
 ATTEMPT_OF_RUN = (
-    sa.select(*ATTEMPT)
-    .join(runs, runs.c.seq == attempts.c.run_seq)
-    .where(runs.c.id == bindparam("run"), attempts.c.number == bindparam("number"))
+    sa.select(*ATTEMPT).join(runs, runs.c.seq == attempts.c.run_seq).where(is_attempt("run", "number"))
 )
 ATTEMPT_WITH_SPEC = (
     sa.select(*ATTEMPT, run_specs.c.spec, queues.c.name.label("queue"))

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam
 
 from launchcore.plugin import Failure, Outcome, RunState, Stage, Verdict
 from launchcore.store import codec, endings, timeline
-from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of
+from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of, is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, queues, runs
 from launchcore.store.writer import Transaction
@@ -77,7 +77,7 @@ _SUCCEED = Prepared(
 _QUEUE = sa.select(queues.c.name).where(queues.c.id == bindparam("queue"))
 _LOST_AGENTS = (
     sa.select(attempts.c.agent)
-    .where(attempts.c.run_seq == bindparam("seq"), attempts.c.verdict == Verdict.LOST.value)
+    .where(is_of_run("seq"), attempts.c.verdict == Verdict.LOST.value)
     .order_by(attempts.c.number)
 )
 _FINAL = {

@@ -12,7 +12,7 @@ from launchcore.plugin import Priority, RunSpec, RunState, Stage
 from launchcore.queues.base import RunInfo
 from launchcore.store import codec, endings, expiry, timeline
 from launchcore.store.ids import new_run_id
-from launchcore.store.lookup import ATTEMPT, find_queue
+from launchcore.store.lookup import ATTEMPT, find_queue, is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
@@ -60,7 +60,7 @@ _REQUEST = (
 )
 _REQUEST_ATTEMPT = (
     attempts.update()
-    .where(attempts.c.run_seq == bindparam("p_seq"), attempts.c.ended_at.is_(None))
+    .where(is_of_run("p_seq"), attempts.c.ended_at.is_(None))
     .values(
         cancel_requested_at=bindparam("p_now", type_=sa.Float), stop_at=bindparam("p_now", type_=sa.Float)
     )
@@ -70,7 +70,7 @@ _LIVE = (
     sa.select(*ATTEMPT, queues.c.name.label("queue"))
     .join(runs, runs.c.seq == attempts.c.run_seq)
     .join(queues, queues.c.id == attempts.c.queue_id)
-    .where(attempts.c.run_seq == bindparam("seq"), attempts.c.ended_at.is_(None))
+    .where(is_of_run("seq"), attempts.c.ended_at.is_(None))
 )
 
 

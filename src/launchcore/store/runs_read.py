@@ -13,7 +13,8 @@ from launchcore.plugin import Priority, RunState
 from launchcore.queues.base import AttemptInfo, NotFound, Page, RunFilter, RunInfo
 from launchcore.store import codec
 from launchcore.store.ids import attempt_id
-from launchcore.store.lookup import find_queue_ever, unknown
+from launchcore.store.lookup import find_queue_ever, is_of_run, unknown
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 
 MOST_ON_A_PAGE = 1000
@@ -24,11 +25,7 @@ _RUNS = (
     .join(queues, queues.c.id == runs.c.queue_id)
 )
 _ONE = _RUNS.where(runs.c.id == bindparam("run"))
-_ATTEMPTS = (
-    sa.select(attempts)
-    .where(attempts.c.run_seq.in_(bindparam("seqs", expanding=True)))
-    .order_by(attempts.c.run_seq, attempts.c.number)
-)
+_ATTEMPTS = Prepared(sa.select(attempts).where(is_of_run("seq")).order_by(attempts.c.id))
 _CHANGES = sa.select(runs.c.changes).where(runs.c.id == bindparam("run"))
 _AHEAD = (
     sa.select(func.count())
@@ -125,13 +122,20 @@ def page(connection: sa.Connection, asked: RunFilter) -> Page:
 
 def queries(asked: RunFilter, queue_id: int | None) -> list[Any]:
     """The queries whose rows together hold a page, and one run more if there is one."""
-    base = _RUNS.order_by(runs.c.seq.desc()).limit(_limit(asked) + 1)
+    base = _RUNS.limit(_limit(asked) + 1)
     if queue_id is not None:
         base = base.where(runs.c.queue_id == queue_id)
     for condition in _conditions(asked):
         base = base.where(condition)
-    states = frozenset(asked.states)
-    return [base.where(_in_state(state)) for state in states] if states else [base]
+    newest_first = base.order_by(runs.c.seq.desc())
+    if not asked.states:
+        return [newest_first]
+    found = [newest_first.where(_in_state(state)) for state in set(asked.states) - {RunState.QUEUED}]
+    if RunState.QUEUED in asked.states:
+        # Sorted by an expression, so that the indexes of what is queued are read, not all runs in order.
+        queued = base.where(runs.c.state == QUEUED).order_by((runs.c.seq + 0).desc())
+        found += [queued.where(runs.c.retry_at.is_(None)), queued.where(runs.c.retry_at.is_not(None))]
+    return found
 
 
 def _limit(asked: RunFilter) -> int:
@@ -159,22 +163,20 @@ def _conditions(asked: RunFilter) -> Iterable[sa.ColumnElement[bool]]:
 
 
 def _in_state(state: RunState) -> sa.ColumnElement[bool]:
-    """Runs in one state, said so that the index of such runs fits."""
+    """Runs in one state, said so that the index of such runs fits. Most runs succeed: they need none."""
+    if state is RunState.SUCCEEDED:
+        return sa.and_(runs.c.state == state.value)
     if state.final:
-        return sa.and_(runs.c.state == state.value, runs.c.ended_at.is_not(None))
-    if state is RunState.QUEUED:
-        return sa.and_(runs.c.state == QUEUED, runs.c.ended_at.is_(None))
+        return sa.and_(runs.c.state == state.value, runs.c.failure.is_not(None))
     live = sa.select(attempts.c.run_seq).where(attempts.c.ended_at.is_(None))
     return sa.and_(runs.c.seq.in_(live), runs.c.state == state.value)
 
 
 def _infos(connection: sa.Connection, rows: Sequence[Any], position: int | None) -> list[RunInfo]:
-    tried: dict[int, list[Any]] = {}
-    with_attempts = [row.seq for row in rows if row.attempts]
-    if with_attempts:
-        for attempt in connection.execute(_ATTEMPTS, {"seqs": with_attempts}):
-            tried.setdefault(attempt.run_seq, []).append(attempt)
-    return [_info(row, tried.get(row.seq, ()), position) for row in rows]
+    return [
+        _info(row, _ATTEMPTS.run(connection, {"seq": row.seq}) if row.attempts else (), position)
+        for row in rows
+    ]
 
 
 def _info(row: Any, tried: Iterable[Any], position: int | None) -> RunInfo:

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam
 
 from launchcore.plugin import Stage, TimelineEvent
 from launchcore.store import codec
+from launchcore.store.lookup import is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.sqlite import insert_new
 from launchcore.store.tables import attempts, events, queues, runs
@@ -26,7 +27,7 @@ _RUN = (
 )
 _CLAIMS = (
     sa.select(attempts.c.number, attempts.c.claimed_at, attempts.c.agent, attempts.c.ended_at)
-    .where(attempts.c.run_seq == bindparam("seq"))
+    .where(is_of_run("seq"))
     .order_by(attempts.c.number)
 )
 _EVENTS = sa.select(events).where(events.c.run_seq == bindparam("seq")).order_by(events.c.id)
