@@ -30,6 +30,7 @@ from launchcore.plugin import (
     LeaseLost,
     Outcome,
     QueueClient,
+    QueueDamaged,
     QueueUnavailable,
     Reason,
     Stage,
@@ -90,6 +91,8 @@ class Agent:
         self.draining = False
         self.replaced: str | None = None
         """Why this agent must go: another session has taken its name."""
+        self.damaged: QueueDamaged | None = None
+        """Why this agent must go: nothing that the queue says can be trusted."""
         lease = config.lease_seconds
         self._intake = Intake(
             client,
@@ -100,9 +103,15 @@ class Agent:
             take=self._take,
             unavailable=self._unavailable,
             replaced=self._replaced,
+            damaged=self._damaged,
         )
         self._stops = StopListener(
-            client, info, self.roster, stop=self._stop_attempt, unavailable=self._unavailable
+            client,
+            info,
+            self.roster,
+            stop=self._stop_attempt,
+            unavailable=self._unavailable,
+            damaged=self._damaged,
         )
         self._leases = LeaseKeeper(
             client,
@@ -112,6 +121,7 @@ class Agent:
             lease_seconds=lease,
             lost=self._lost,
             unavailable=self._unavailable,
+            damaged=self._damaged,
         )
 
     # -- life ----------------------------------------------------------------------------------
@@ -144,15 +154,17 @@ class Agent:
         self._stops.close()
         for monitor in list(self._monitors.values()):
             monitor.close()
-        self._wait_for_closers(LAST_WRITES)
+        if self.damaged is None:
+            self._wait_for_closers(LAST_WRITES)
+            for attempt in self.roster.all():
+                attempt.last_words()
         for attempt in self.roster.all():
-            attempt.last_words()
             attempt.mark_lost()
         self._stagers.close()
         self._closers.close()
         self._leases.close()
         self._sweeper.close()
-        with contextlib.suppress(QueueUnavailable):
+        with contextlib.suppress(QueueUnavailable, QueueDamaged):
             self._client.unregister(self.info)
         self._client.close()
 
@@ -172,7 +184,9 @@ class Agent:
         """A claim has come: begin its journey, or take up an adopted one where it is."""
         scratch = self._attempts_dir / claim.attempt_id
         ends = time.time() + self._config.lease_seconds - 1.0
-        attempt = Attempt(claim, self._client, self._failpoints, scratch, ends)
+        attempt = Attempt(
+            claim, self._client, self._failpoints, scratch, lease_ends=ends, damaged=self._damaged
+        )
         if not self.roster.add(attempt, preparing=True):
             return
         if claim.stop is not None:
@@ -256,6 +270,10 @@ class Agent:
         if self._away_since is None:
             self._view.event("warning", f"the queue is unavailable, runs go on: {why}")
         self._away_since = time.monotonic()
+
+    def _damaged(self, error: QueueDamaged) -> None:
+        self.damaged = error
+        self.on_change()
 
     def _replaced(self, why: str) -> None:
         self.replaced = why

@@ -24,6 +24,7 @@ from launchcore.plugin import (
     LogAppend,
     LogPosition,
     QueueClient,
+    QueueDamaged,
     QueueUnavailable,
     RunHandle,
     Runner,
@@ -48,7 +49,14 @@ class Attempt:
     """Implements :class:`launchcore.stages.work.Work`. Every method may be called from any thread."""
 
     def __init__(
-        self, claim: Claim, client: QueueClient, failpoints: Failpoints, scratch: Path, lease_ends: float
+        self,
+        claim: Claim,
+        client: QueueClient,
+        failpoints: Failpoints,
+        scratch: Path,
+        *,
+        lease_ends: float,
+        damaged: Callable[[QueueDamaged], None],
     ) -> None:
         self.claim = claim
         self.id = claim.attempt_id
@@ -67,6 +75,7 @@ class Attempt:
         self._client = client
         self._failpoints = failpoints
         self._lease_ends = lease_ends
+        self._damaged = damaged
         self._events: list[TimelineEvent] = []
         self._text = bytearray()
         self._masker = Masker(())
@@ -159,7 +168,7 @@ class Attempt:
             due = self._pending_since is not None and now - self._pending_since >= FLUSH_AFTER
             early = self.state is RunState.CLAIMED
         if due:
-            with contextlib.suppress(LeaseLost, Cancelled):
+            with contextlib.suppress(LeaseLost, Cancelled, QueueDamaged):
                 self.write_once(Update(state=RunState.PREPARING if early else None))
 
     def last_words(self) -> None:
@@ -218,6 +227,9 @@ class Attempt:
             self._client.write(self.claim.lease, update)
         except LeaseLost:
             self.mark_lost()
+            raise
+        except QueueDamaged as error:
+            self._damaged(error)
             raise
 
     def _with_pending(self, update: Update) -> tuple[Update, int, int]:

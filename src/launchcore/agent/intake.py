@@ -15,6 +15,7 @@ from launchcore.plugin import (
     Claim,
     LaunchError,
     QueueClient,
+    QueueDamaged,
     QueueUnavailable,
     Stop,
 )
@@ -58,6 +59,7 @@ class Intake:
         take: Callable[[Claim], None],
         unavailable: Callable[[str], None],
         replaced: Callable[[str], None],
+        damaged: Callable[[QueueDamaged], None],
     ) -> None:
         self._client = client
         self._agent = agent
@@ -66,6 +68,7 @@ class Intake:
         self._lease_seconds = lease_seconds
         self._take = take
         self._replaced = replaced
+        self._damaged = damaged
         self._stopped = threading.Event()
         self._patience = Patience(self._stopped, unavailable)
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -106,6 +109,10 @@ class Intake:
             self._replaced(str(error))
             self._stopped.set()
             return ()
+        except QueueDamaged as error:
+            self._damaged(error)
+            self._stopped.set()
+            return ()
         except LaunchError as error:
             log.warning("cannot claim: %s", error)
             self._patience.wait(error)
@@ -135,11 +142,13 @@ class StopListener:
         *,
         stop: Callable[[Stop], None],
         unavailable: Callable[[str], None],
+        damaged: Callable[[QueueDamaged], None],
     ) -> None:
         self._client = client
         self._agent = agent
         self._roster = roster
         self._stop = stop
+        self._damaged = damaged
         self._stopped = threading.Event()
         self._patience = Patience(self._stopped, unavailable)
         self._thread = threading.Thread(target=self._run, name="stops", daemon=True)
@@ -157,8 +166,11 @@ class StopListener:
             known = frozenset(each.id for each in self._roster.all() if each.stop is not None)
             try:
                 stops = self._client.stops(self._agent, known, wait=WAIT)
+            except QueueDamaged as error:
+                self._damaged(error)
+                return
             except Exception as error:
-                if not isinstance(error, QueueUnavailable | LaunchError):
+                if not isinstance(error, QueueUnavailable):
                     log.exception("listening for cancels failed unexpectedly")
                 self._patience.wait(error)
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.roster import Roster
-from launchcore.plugin import AgentInfo, LaunchError, QueueClient, QueueUnavailable
+from launchcore.plugin import AgentInfo, QueueClient, QueueDamaged, QueueUnavailable
 
 log = logging.getLogger("launchcore.agent")
 
@@ -27,6 +27,7 @@ class LeaseKeeper:
         lease_seconds: float,
         lost: Callable[[str], None],
         unavailable: Callable[[str], None],
+        damaged: Callable[[QueueDamaged], None],
     ) -> None:
         self._client = client
         self._agent = agent
@@ -35,6 +36,7 @@ class LeaseKeeper:
         self._lease_seconds = lease_seconds
         self._lost = lost
         self._unavailable = unavailable
+        self._damaged = damaged
         self._stopped = threading.Event()
         self.renewed_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -53,7 +55,10 @@ class LeaseKeeper:
                 self._failpoints.hit("renew.before")
                 self._renew()
                 pause = self._lease_seconds / 3
-            except (QueueUnavailable, LaunchError) as error:
+            except QueueDamaged as error:
+                self._damaged(error)
+                return
+            except QueueUnavailable as error:
                 self._unavailable(str(error))
                 pause = min(1.0, self._lease_seconds / 10)
             except Exception:

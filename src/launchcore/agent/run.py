@@ -113,12 +113,15 @@ def _serve(agent: Agent, wiring: Wiring, wakeup: Wakeup, view: AgentView) -> int
 
 
 def _until_asked(agent: Agent, wakeup: Wakeup, view: AgentView) -> None:
-    while not wakeup.asked and agent.replaced is None:
+    while not wakeup.asked and agent.replaced is None and agent.damaged is None:
         _look(agent, view)
         wakeup.wait(_pause(agent, view))
 
 
 def _leave(agent: Agent, wakeup: Wakeup, view: AgentView, drain_seconds: float) -> int:
+    if agent.damaged is not None:
+        agent.close()
+        raise agent.damaged
     if agent.replaced is not None:
         view.event("error", f"this agent has been replaced and leaves: {agent.replaced}")
         agent.close()
@@ -132,7 +135,7 @@ def _leave(agent: Agent, wakeup: Wakeup, view: AgentView, drain_seconds: float) 
             "draining", f"waiting for {running} run(s); again to cancel them, a third time to leave at once"
         )
     cancelled = False
-    while len(agent.roster) and wakeup.asked < 3:
+    while len(agent.roster) and wakeup.asked < 3 and agent.damaged is None:
         if wakeup.asked == 2 and not cancelled:
             cancelled, until = True, None
             view.event("stopping", f"cancelling {len(agent.roster)} run(s)")

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 
 import attrs
 
-from launchcore.plugin.failures import Failure, Reason, Stage
+from launchcore.plugin.failures import Failure, Fault, LaunchError, Reason, Stage
 from launchcore.plugin.runs import QueueConfig, RunSpec, RunState
 from launchcore.plugin.values import RunHandle, SourceRef
 
@@ -23,6 +23,16 @@ class QueueUnavailable(Exception):
 
     Never a reason to stop a run.
     """
+
+
+class QueueDamaged(LaunchError):
+    """The queue answers, and what it says cannot be trusted: its database is damaged.
+
+    An agent leaves at once, and leaves what runs alone: it is adopted when the queue has been mended.
+    """
+
+    def __init__(self, detail: str, *, hint: str) -> None:
+        super().__init__(detail, reason=Reason.CONFIG_ERROR, fault=Fault.INFRASTRUCTURE, hint=hint)
 
 
 class LeaseLost(Exception):
@@ -174,7 +184,8 @@ class Stop:
 
 
 class QueueClient(Protocol):
-    """The agent's side of a queue service. Every method may raise :class:`QueueUnavailable`.
+    """The agent's side of a queue service. Every method may raise :class:`QueueUnavailable` and
+    :class:`QueueDamaged`.
 
     Every method may be repeated after an unclear outcome: writes are fenced or idempotent.
     """

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 
-from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason
+from launchcore.plugin import Fault, LaunchError, QueueDamaged, QueueUnavailable, Reason
 
 APPLICATION_ID = 0x6C636F72
 """"lcor", in the file's header: how we know our own file."""
@@ -90,6 +90,7 @@ class Sqlite:
             "temp_store=MEMORY",
             "cache_size=-16000",
             "journal_size_limit=67108864",
+            "wal_autocheckpoint=8000",
         ):
             raw.execute(f"PRAGMA {pragma}")
         return connection
@@ -141,10 +142,8 @@ class Sqlite:
         code = _code(error)
         cause = str(error.orig if isinstance(error, DBAPIError) else error)
         if code in _DAMAGED:
-            return LaunchError(
+            return QueueDamaged(
                 f"the queue database {self.path} is damaged, or is no database: {cause}",
-                reason=Reason.CONFIG_ERROR,
-                fault=Fault.INFRASTRUCTURE,
                 hint=(
                     f"it was left as it is. Look with `sqlite3 {self.path} 'PRAGMA integrity_check'`, save "
                     f"what is left with `sqlite3 {self.path} .recover | sqlite3 new.db`, or move it away"
