@@ -196,12 +196,12 @@ class PlainProgress:
             yield shown
             return
         number, text = match[1], match[2]
-        if number not in self._names:
-            self._names[number] = text
+        begins = number not in self._names
+        self._names.setdefault(number, text)
         if text.startswith("ERROR: "):
             self.error, self.step = text.removeprefix("ERROR: "), self._names[number]
             self.tail = self._tails.get(number, self.tail)
-        else:
+        elif not begins:
             said = re.sub(r"^\d+\.\d+ ", "", text)
             self._tails.setdefault(number, collections.deque(maxlen=TAIL)).append(said)
         if not self._names[number].startswith("[internal]"):
