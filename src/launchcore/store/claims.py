@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, case, func
 
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
-from launchcore.store import adoption, agents, codec, expiry
+from launchcore.store import adoption, codec, expiry
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import attempt_key, config_of
 from launchcore.store.prepared import Prepared
-from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
+from launchcore.store.tables import QUEUED, agents, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
 
 _LIVE = (
@@ -44,6 +44,8 @@ _NEXT_RETRY = (
     .scalar_subquery()
 )
 
+_SESSION = sa.select(agents.c.name).where(agents.c.name == bindparam("agent"))
+
 HEAD = Prepared(
     sa.select(
         queues.c.id,
@@ -55,6 +57,8 @@ HEAD = Prepared(
         _ADOPTABLE.label("adoptable"),
         _NEXT_DUE.label("next_due"),
         _NEXT_RETRY.label("next_retry"),
+        _SESSION.with_only_columns(agents.c.session).scalar_subquery().label("session"),
+        _SESSION.with_only_columns(agents.c.expires_at).scalar_subquery().label("session_until"),
     )
     .where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
     .with_for_update(of=queues)
@@ -130,16 +134,16 @@ def claim(
     :param host_bound: names of runners whose objects only an agent of the same host can see.
     :raises AgentNameTaken: another session of the agent's name has taken its place.
     """
-    session = agents.session_of(transaction.connection, agent.name)
-    if session is not None and session.session != agent.session:
-        raise AgentNameTaken(f"another session of agent {agent.name!r} has taken its place")
-    if session is None or session.expires_at <= transaction.now or limit <= 0:
-        return Found()
     heads = []
     for name in dict.fromkeys(names):
-        head = _head(transaction, name, agent, lost_after)
-        if head is not None:
-            heads.append(head)
+        head = HEAD.first(transaction.connection, {"name": name, "host": agent.host, "agent": agent.name})
+        if head is None:
+            continue
+        if head.session is not None and head.session != agent.session:
+            raise AgentNameTaken(f"another session of agent {agent.name!r} has taken its place")
+        if head.session is None or head.session_until <= transaction.now or limit <= 0:
+            return Found()
+        heads.append(_brought_up_to_date(transaction, head, agent, lost_after))
     claims: list[Claim] = []
     for head in heads:
         if head.adoptable and len(claims) < limit:
@@ -157,19 +161,18 @@ def claim(
     return Found(claims=tuple(claims), next_at=min(times, default=None))
 
 
-def _head(transaction: Transaction, name: str, agent: AgentInfo, lost_after: float) -> Any:
+def _brought_up_to_date(transaction: Transaction, head: Any, agent: AgentInfo, lost_after: float) -> Any:
     """The state of a queue, after what time has brought to it."""
-    asked = {"name": name, "host": agent.host}
-    head = HEAD.first(transaction.connection, asked)
-    if head is None:
-        return None
     due = head.next_due is not None and head.next_due <= transaction.now
     retry = head.next_retry is not None and head.next_retry <= transaction.now
     if due:
         expiry.sweep(transaction, head.id, lost_after=lost_after)
     if retry:
         expiry.retry(transaction, head.id)
-    return HEAD.first(transaction.connection, asked) if due or retry else head
+    if not (due or retry):
+        return head
+    asked = {"name": head.name, "host": agent.host, "agent": agent.name}
+    return HEAD.first(transaction.connection, asked)
 
 
 def _in_turn(transaction: Transaction, heads: Iterable[Any], limit: int) -> list[tuple[Any, Any]]:

@@ -43,6 +43,7 @@ class Database:
         self._closed = False
         self._close_lock = threading.Lock()
         self._mark_connection: sa.Connection | None = None
+        self._foreign = (sa.exc.SQLAlchemyError, self._sqlite.Error, UnicodeEncodeError)
         self._sqlite.prepare()
         with self._translated(opening=True):
             connection = self._sqlite.connect()
@@ -59,8 +60,10 @@ class Database:
         :raises QueueUnavailable: nothing was written: locked, disk full, input/output error.
         :raises LaunchError: the database is damaged; or what ``operation`` raised.
         """
-        with self._translated():
+        try:
             return self._writer.run(operation)
+        except self._foreign as error:
+            raise self._translation(error) from None
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -118,9 +121,13 @@ class Database:
     def _translated(self, *, opening: bool = False) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.SQLAlchemyError, self._sqlite.Error) as error:
-            raise self._sqlite.translate(error, opening=opening) from None
-        except UnicodeEncodeError:
-            raise LaunchError(
+        except self._foreign as error:
+            raise self._translation(error, opening=opening) from None
+
+    def _translation(self, error: Exception, *, opening: bool = False) -> Exception:
+        """An error of the database or its driver, as one of ours."""
+        if isinstance(error, UnicodeEncodeError):
+            return LaunchError(
                 "a text with characters that are no text", reason=Reason.CONFIG_ERROR, fault=Fault.USER
-            ) from None
+            )
+        return self._sqlite.translate(error, opening=opening)

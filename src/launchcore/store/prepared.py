@@ -19,13 +19,14 @@ class Prepared:
     Rows are named tuples, as the driver gives their values.
     """
 
-    __slots__ = ("_columns", "_construct", "_order", "_row", "_text")
+    __slots__ = ("_columns", "_construct", "_gives_rows", "_order", "_row", "_text")
 
     def __init__(self, construct: Any, *columns: str) -> None:
         """``columns``: those that an INSERT without values fills, each from the value of its name."""
         self._construct = construct
         self._columns = columns
         self._text: str | None = None
+        self._gives_rows = False
         self._order: Callable[[Mapping[str, Any]], Any] = dict
         self._row: Callable[[Iterable[Any]], Any] = tuple
 
@@ -33,7 +34,7 @@ class Prepared:
         """Execute it, and return all rows."""
         cursor = self._cursor(connection)
         cursor.execute(self._text, self._order(values))
-        return [self._row(row) for row in cursor.fetchall()] if cursor.description else []
+        return list(map(self._row, cursor.fetchall())) if self._gives_rows else []
 
     def first(self, connection: sa.Connection, values: Mapping[str, Any]) -> Any:
         """Execute it, and return its first row, or ``None``."""
@@ -54,7 +55,8 @@ class Prepared:
     def _cursor(self, connection: sa.Connection) -> Any:
         if self._text is None:
             self._compile(connection.dialect)
-        return connection.connection.cursor()
+        driver: Any = connection.connection.dbapi_connection
+        return driver.cursor()
 
     def _compile(self, dialect: sa.Dialect) -> None:
         compiled = self._construct.compile(dialect=dialect, column_keys=list(self._columns) or None)
@@ -62,6 +64,7 @@ class Prepared:
         names = compiled.positiontup
         self._order = _by_position(names, fixed) if names is not None else _by_name(fixed)
         columns = list(self._construct.exported_columns.keys())
+        self._gives_rows = bool(columns)
         if columns:
             make: Any = namedtuple  # its fields are known at run time only
             self._row = make("Row", columns)._make

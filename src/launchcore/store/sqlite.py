@@ -90,7 +90,7 @@ class Sqlite:
             "temp_store=MEMORY",
             "cache_size=-16000",
             "journal_size_limit=67108864",
-            "wal_autocheckpoint=8000",
+            "wal_autocheckpoint=4000",
         ):
             raw.execute(f"PRAGMA {pragma}")
         return connection
@@ -207,8 +207,8 @@ def _patiently(raw: sqlite3.Connection, statement: str, seconds: float) -> None:
 
 
 def _raw(connection: sa.Connection) -> sqlite3.Connection:
-    raw: Any = connection.connection.dbapi_connection
-    return raw  # type: ignore[no-any-return]
+    driver: Any = connection.connection.dbapi_connection
+    return driver  # type: ignore[no-any-return]
 
 
 def _code(error: BaseException | None) -> int | None:
