@@ -6,6 +6,7 @@ that determines it, so that what the registry or the engine has is never built a
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Mapping
@@ -156,7 +157,10 @@ class DockerBuilder:
             return {}
         found = {}
         for name in bases(recipe.text):
-            known = look(self.engine, name, self._login(name, given)).digest or self._on_engine(name)
+            known = None
+            with contextlib.suppress(LaunchError):  # an image that is only here has no registry to ask
+                known = look(self.engine, name, self._login(name, given)).digest
+            known = known or self._on_engine(name)
             if known is not None:
                 found[name] = known
         return found
