@@ -35,6 +35,8 @@ class Position:
     latest: str = ""
     candidate: str = ""
     candidate_known: int = 0
+    settles: str = ""
+    """The time from which on the candidate is old enough."""
 
     def cursor(self) -> str:
         """As text, for another process."""
@@ -52,12 +54,12 @@ class Position:
         if self.candidate and at >= self.candidate:
             self.candidate_known += 1
         if at > self.latest:
-            if not self.candidate:
-                # Nothing before this message has its time or a later one.
+            # Nothing before this message has its time or a later one.
+            if not self.candidate or at >= self.settles:
+                if self.candidate:
+                    self.since, self.known = self.candidate, self.candidate_known
                 self.candidate, self.candidate_known = at, 1
-            elif seconds(at) - seconds(self.candidate) >= SETTLED:
-                self.since, self.known = self.candidate, self.candidate_known
-                self.candidate, self.candidate_known = at, 1
+                self.settles = _fixed_utc(seconds(at) + SETTLED)
             self.latest = at
 
 
@@ -97,6 +99,10 @@ def _zone(at: str) -> int:
         if at[index] in "Z+-":
             return index
     raise ValueError(f"{at[:40]!r} is no time")
+
+
+def _fixed_utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
 def _fixed(time: bytes) -> str:
@@ -173,31 +179,31 @@ class Chunks:
 
     def feed(self, data: bytes) -> bytes:
         """:raises ValueError: this is not chunked."""
-        self._buffer += data
-        found = bytearray()
-        while self._buffer and not self.ended:
-            if self._left > 2:
-                take = self._buffer[: self._left - 2]
-                found += take
-                del self._buffer[: len(take)]
-                self._left -= len(take)
-                continue
-            if self._left:  # the line end after a chunk
-                drop = min(self._left, len(self._buffer))
-                del self._buffer[:drop]
-                self._left -= drop
-                continue
-            line = self._buffer.find(b"\r\n")
+        buffer = self._buffer
+        buffer += data
+        found, at, size = [], 0, len(buffer)
+        while not self.ended:
+            if self._left:
+                # The rest of a chunk; the last two of its bytes are a line end.
+                end = min(at + self._left, size)
+                body = min(end, at + self._left - 2)
+                if body > at:
+                    found.append(buffer[at:body])
+                self._left -= end - at
+                at = end
+                if self._left:
+                    break
+            line = buffer.find(b"\r\n", at)
             if line < 0:
-                if len(self._buffer) > 1024:
+                if size - at > 1024:
                     raise ValueError("not a chunk")
                 break
-            size = int(bytes(self._buffer[:line]).split(b";")[0], 16)
-            del self._buffer[: line + 2]
-            if size == 0:
-                self.ended = True
-            self._left = size + 2 if size else 0
-        return bytes(found)
+            length = int(bytes(buffer[at:line]).partition(b";")[0], 16)
+            at = line + 2
+            self.ended = length == 0
+            self._left = length + 2 if length else 0
+        del buffer[:at]
+        return b"".join(found)
 
 
 class Pending:

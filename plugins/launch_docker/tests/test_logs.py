@@ -1,0 +1,123 @@
+"""The log stream in pieces: nothing is lost and nothing comes twice, wherever it is cut."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from launch_docker.logs import Chunks, Frames, Pending, Position, position, seconds, since_parameter
+
+
+def at(nanoseconds: int) -> str:
+    whole, rest = divmod(nanoseconds, 10**9)
+    return f"{datetime.fromtimestamp(1795456250 + whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def frame(message: tuple[str, bytes], stream: int = 1) -> bytes:
+    body = message[0].encode() + b" " + message[1]
+    return bytes([stream, 0, 0, 0]) + len(body).to_bytes(4, "big") + body
+
+
+# Times of two interleaved outputs: nearly ascending, with equal ones.
+MESSAGES = st.lists(st.tuples(st.integers(0, 2 * 10**9), st.binary(min_size=1, max_size=20)), max_size=60)
+
+
+@settings(deadline=None, max_examples=60)
+@given(MESSAGES, st.integers(1, 30), st.integers(0, 2**32))
+def test_resumed_at_any_cursor_it_is_the_same_log(
+    raw: list[tuple[int, bytes]], limit: int, seed: int
+) -> None:
+    """The engine: a list in its own order, filtered by ``since``. The reader comes back at every cursor."""
+    now, log = 0, []
+    for step, data in raw:
+        now += step
+        log.append((at(max(now - random.Random(seed + now).choice([0, 0, 1000, 10**9]), 0)), data))
+    cursor: str | None = None
+    found = b""
+    for _ in range(10_000):
+        start = position(cursor)
+        pending = Pending(start)
+        pending.add([message for message in log if message[0] >= start.since])
+        assert pending.gap is None
+        data = pending.take(limit)
+        cursor = pending.position.cursor()
+        if not data:
+            break
+        found += data
+    assert found == b"".join(data for _, data in log)
+
+
+@settings(deadline=None)
+@given(MESSAGES, st.integers(1, 50))
+def test_frames_cut_anywhere(raw: list[tuple[int, bytes]], cut: int) -> None:
+    messages = [(at(number), data) for number, data in raw]
+    stream = b"".join(map(frame, messages))
+    frames = Frames(tty=False)
+    found = [
+        each for start in range(0, len(stream), cut) for each in frames.feed(stream[start : start + cut])
+    ]
+    assert found == messages
+
+
+def test_a_terminals_lines_and_pieces() -> None:
+    """Without frames, a long line comes in pieces of 16 KiB, each with its time."""
+    time = at(1)
+    stream = b"".join(
+        time.encode() + b" " + data for data in (b"one\r\n", b"x" * 16384, b"y" * 10 + b"\r\n", b"last")
+    )
+    frames = Frames(tty=True)
+    found = [
+        each for start in range(0, len(stream), 999) for each in frames.feed(stream[start : start + 999])
+    ]
+    found += frames.rest()
+    assert b"".join(data for _, data in found) == b"one\r\n" + b"x" * 16384 + b"y" * 10 + b"\r\nlast"
+
+
+def test_the_engines_own_errors_are_not_the_runs_log() -> None:
+    assert Frames(tty=False).feed(frame((at(1), b"Error grabbing logs"), stream=3)) == []
+
+
+def test_no_stream_at_all() -> None:
+    with pytest.raises(ValueError, match="not a multiplexed"):
+        Frames(tty=False).feed(b"<html>not found</html>")
+
+
+def test_what_was_rotated_away_is_told() -> None:
+    start = Position(since=at(10), known=3, total=9, latest=at(10))
+    pending = Pending(start)
+    pending.add([(at(50), b"later\n")])
+
+    assert pending.gap is not None
+    assert pending.take(100) == b"later\n"
+    assert position(pending.position.cursor()).since == at(50)
+
+
+def test_podmans_times_become_dockers() -> None:
+    frames = Frames(tty=False)
+    ((time, data),) = frames.feed(frame(("2026-11-23T18:50:50.5+01:00", b"x\n")))
+    assert (time, data) == ("2026-11-23T17:50:50.500000000Z", b"x\n")
+
+
+def test_times_as_the_api_takes_them() -> None:
+    assert since_parameter("") is None
+    assert since_parameter("2026-11-23T17:50:50.596337603Z") == "1795456250.596337603"
+    assert seconds("2026-11-23T17:50:50Z") == 1795456250
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=10), st.integers(1, 20))
+def test_chunks_cut_anywhere(parts: list[bytes], cut: int) -> None:
+    stream = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts) + b"0\r\n\r\n"
+    chunks = Chunks()
+    found = b"".join(chunks.feed(stream[start : start + cut]) for start in range(0, len(stream), cut))
+    assert found == b"".join(parts)
+    assert chunks.ended
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "2||0|0|0", "1|a|b|c|d"])
+def test_cursors_of_others(cursor: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (any)
+        position(cursor)
