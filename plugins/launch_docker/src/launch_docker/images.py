@@ -19,8 +19,8 @@ from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, away, pull_failed
 from launch_docker.manifest import Image
 from launch_docker.settings import Prune, size
+from launch_docker.tags import IMAGE_OWNER_LABEL
 from launchcore.plugin import (
-    OWNER_LABEL,
     CredentialHelper,
     ImageRef,
     LaunchError,
@@ -200,7 +200,7 @@ class Images:
 
     def prune(self) -> list[str]:
         """Remove images with our label that no container uses: by age, then the longest unused by size."""
-        label = {"label": [f"{OWNER_LABEL}={self._owner}"]}
+        label = {"label": [f"{IMAGE_OWNER_LABEL}={self._owner}"]}
         images = self._engine.get("/images/json", filters=label)
         busy = {each["ImageID"] for each in self._engine.get("/containers/json", all=True)}
         last = {
