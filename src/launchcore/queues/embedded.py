@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import IO, TypeVar
 
 import attrs
-import sqlalchemy as sa
 
 from launchcore.plugin import (
     AgentInfo,
@@ -128,7 +127,7 @@ class EmbeddedService:
 
     def run(self, ref: str) -> RunInfo:
         with self._database.read() as connection:
-            return _known(connection, runs_read.find(connection, ref))
+            return runs_read.known(connection, runs_read.find(connection, ref))
 
     def list_runs(self, filter: RunFilter) -> Page:
         with self._database.read() as connection:
@@ -158,7 +157,7 @@ class EmbeddedService:
                     latest = runs_read.changes(connection, run_id)
                     left = end - time.monotonic()
                     if latest is None or latest != changes or left <= 0:
-                        return _known(connection, run_id)
+                        return runs_read.known(connection, run_id)
                 ear.wait(left)
                 if self._database.closed:
                     raise QueueUnavailable("the queue database has been closed")
@@ -166,11 +165,11 @@ class EmbeddedService:
     def cancel(self, run_id: str, *, by: str = "") -> RunInfo:
         self._database.write(lambda tx: runs_change.cancel(tx, run_id, by, lost_after=self._lost_after))
         with self._database.read() as connection:
-            return _known(connection, run_id)
+            return runs_read.known(connection, run_id)
 
     def retry(self, run_id: str, *, submitter: str = "") -> RunInfo:
         with self._database.read() as connection:
-            run = _known(connection, run_id)
+            run = runs_read.known(connection, run_id)
         if not run.state.final:
             raise codec.user_error(
                 f"run {run_id} is {run.state.value}: only a run that has ended can be tried again",
@@ -378,11 +377,3 @@ class EmbeddedClient:
     @property
     def _topic(self) -> str:
         return f"client:{id(self)}"
-
-
-def _known(connection: sa.Connection, run_id: str) -> RunInfo:
-    """:raises NotFound: there is no run with this id."""
-    run = runs_read.one(connection, run_id)
-    if run is None:
-        raise runs_read.no_run(connection, run_id)
-    return run

@@ -96,6 +96,17 @@ def one(connection: sa.Connection, run_id: str) -> RunInfo | None:
     return info
 
 
+def known(connection: sa.Connection, run_id: str) -> RunInfo:
+    """Like :func:`one`.
+
+    :raises NotFound: there is no run with this id.
+    """
+    run = one(connection, run_id)
+    if run is None:
+        raise no_run(connection, run_id)
+    return run
+
+
 def changes(connection: sa.Connection, run_id: str) -> int | None:
     """How often a run has changed."""
     found = connection.execute(_CHANGES, {"run": run_id}).scalar()
