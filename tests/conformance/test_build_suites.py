@@ -11,7 +11,7 @@ import pytest
 
 from launchcore.plugin import BuiltImage, ImageRef
 from launchcore.testing.conformance import BuilderConformance, RegistryConformance
-from launchcore.testing.conformance.builder import BuilderBench, Files
+from launchcore.testing.conformance.build_bench import BuilderBench, Files
 from launchcore.testing.conformance.registry import RegistryBench
 from launchcore.testing.conformance.suite import Suite
 from tests.conformance import broken_builders as broken

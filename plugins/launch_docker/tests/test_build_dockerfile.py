@@ -329,7 +329,7 @@ def test_the_images_that_a_dockerfile_begins_with() -> None:
         {"requirements": ["a/../../b"]},
         {"platform": "linux"},
         {"user": -1},
-        {"backend": "other"},
+        {"buildkit": "other"},
         {"push_retries": -1},
         {"silent_seconds": 0},
     ],

@@ -229,6 +229,9 @@ def test_what_registries_say() -> None:
     assert is_temporary("unexpected EOF")
     assert not is_temporary("denied: EOF")
     assert is_denied("denied: requested access to the resource is denied")
+    # A digest is full of digits.
+    assert is_temporary("r/x@sha256:c0de4010b403a: connection reset by peer")
+    assert not is_denied("manifest for r/x@sha256:a1403fb not found")
     assert is_immutable("tag invalid: The image tag '1' already exists and the tag is immutable")
 
 

@@ -42,7 +42,7 @@ class Project:
         self.world = world
         self.registry = registry
         self.path = world.root / "project"
-        self.repository = f"{registry.host}/team/train-{world.root.name.lower().replace('_', '-')}"
+        self.repository = f"{registry.host}/team/train{time.time_ns()}"
         world.queue(
             builder={"type": "docker", "base_image": PYTHON_IMAGE, "network": "none", **builder},
             registry={
@@ -52,11 +52,12 @@ class Project:
                 "password_env": "TEST_REGISTRY_PASSWORD",
             },
         )
+        self.first = f"import hello_launch\nprint(hello_launch.WORD, 'of {time.time()}')\n"
         self.commit(
             {
                 "requirements.txt": "--find-links wheels\nhello_launch\n",
                 f"wheels/{WHEEL}": wheel("hello_launch", "1.0", {"hello_launch.py": "WORD = 'hello'\n"}),
-                "train.py": f"import hello_launch\nprint(hello_launch.WORD, 'of {time.time()}')\n",
+                "train.py": self.first,
             }
         )
 
@@ -98,7 +99,7 @@ def project(world: DockerWorld, registry: RegistryMachine, engine: Engine) -> Pr
 
 
 def test_a_repository_is_built_pushed_pulled_by_digest_and_run(project: Project) -> None:
-    project.agent()
+    agent = project.agent()
     first = project.ended(project.submit())
 
     assert first.state is RunState.SUCCEEDED, project.world.report()
@@ -111,8 +112,7 @@ def test_a_repository_is_built_pushed_pulled_by_digest_and_run(project: Project)
     )
     assert OciRegistry(settings).digest(ImageRef(name=name)) == digest
 
-    # The second submit of the commit builds nothing, though the engine has lost the image.
-    project.world.engine.request("DELETE", f"/images/{name}", params={"force": True})
+    # The second submit of the commit builds nothing.
     second = project.ended(project.submit())
     assert second.state is RunState.SUCCEEDED, project.world.report()
     assert second.image == first.image
@@ -127,6 +127,16 @@ def test_a_repository_is_built_pushed_pulled_by_digest_and_run(project: Project)
     assert project.built(third.id)
     assert b"Successfully installed" not in log
     assert PASSWORD.encode() not in log
+
+    # Nor does one when the engine has lost the image: the registry has it.
+    agent.kill()
+    project.world.engine.request("DELETE", f"/images/{name}", params={"force": True})
+    project.commit({"train.py": project.first})
+    project.agent()
+    fourth = project.ended(project.submit())
+    assert fourth.state is RunState.SUCCEEDED, project.world.report()
+    assert fourth.image == first.image
+    assert not project.built(fourth.id)
     project.nothing_left()
 
 

@@ -19,10 +19,10 @@ _AWAY = re.compile(
 )
 _LOGIN = re.compile(
     r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|"
-    r"401|authorization failed|invalid username/password",
+    r"\b401\b|authorization failed|invalid username/password",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"denied|forbidden|403|insufficient_scope", re.IGNORECASE)
+_DENIED = re.compile(r"denied|forbidden|\b403\b|insufficient_scope", re.IGNORECASE)
 _PLAIN = re.compile(r"server gave HTTP response to HTTPS client|certificate|x509", re.IGNORECASE)
 _UNKNOWN = re.compile(
     r"name[ _]unknown|repository name not known|repository .* (?:does not exist|not found)", re.IGNORECASE

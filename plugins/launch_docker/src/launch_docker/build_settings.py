@@ -114,8 +114,9 @@ class BuilderSettings:
     )
     network: str | None = setting("The network of the build's steps: default, none, host.", default=None)
     target: str | None = setting("The stage of a Dockerfile to build.", default=None)
-    backend: Literal["auto", "buildkit", "classic"] = setting(
-        "`buildkit` needs the `docker` program with buildx beside the agent; `auto`: it, if it is there.",
+    buildkit: Literal["auto", "always", "never"] = setting(
+        "Build with BuildKit: `always` needs the `docker` program with buildx beside the agent; `auto`: if "
+        "that is there; `never`: with the engine's classic builder.",
         default="auto",
     )
     cache_from: tuple[str, ...] = setting(

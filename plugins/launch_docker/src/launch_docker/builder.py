@@ -289,17 +289,17 @@ class DockerBuilder:
 
         :raises LaunchError: ``config_error``: BuildKit is demanded, and not there.
         """
-        if self.settings.backend == "classic":
+        if self.settings.buildkit == "never":
             return None
         with self._lock:
             if not self._asked:
                 self._tool, self._asked = build_kit.version(), True
-        if self._tool is None and self.settings.backend == "buildkit":
+        if self._tool is None and self.settings.buildkit == "always":
             raise LaunchError(
-                "the builder's backend is `buildkit`, and there is no `docker buildx` beside the agent",
+                "the builder's `buildkit` is `always`, and there is no `docker buildx` beside the agent",
                 reason=Reason.CONFIG_ERROR,
                 fault=Fault.INFRASTRUCTURE,
-                hint="install the `docker` program and its buildx plugin, or set the backend to `auto`",
+                hint="install the `docker` program and its buildx plugin, or set it to `auto`",
             )
         return self._tool if self._tool and not self._is_podman() else None
 

@@ -10,7 +10,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from launch_docker.images import auth_header, login_for
 from launch_docker.testing.fixtures import IMAGE
 from launch_docker.testing.machine import Machine, base_image, wait_until
 from launch_docker.testing.python_image import python_image, wheel
-from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine
+from launch_docker.testing.registry import RegistryMachine
 from launch_docker.testing.workplace import Workplace, running_registry
 
 from launchcore.plugin import (
@@ -36,17 +36,14 @@ from launchcore.plugin import (
     ImageRef,
     Label,
     LaunchError,
-    Login,
     Reason,
     Secret,
 )
-from launchcore.testing.conformance import BuilderConformance
-from launchcore.testing.conformance.builder import BuilderBench, Files
 
 pytestmark = [pytest.mark.live]
 
 TOOLS = Path.home() / ".cache" / "launchcore" / "tools"
-BACKENDS = ["classic", *(["buildkit"] if (TOOLS / "docker-buildx").exists() or build_kit.version() else [])]
+BUILDKIT = ["never", *(["always"] if (TOOLS / "docker-buildx").exists() or build_kit.version() else [])]
 WHEEL = "hello_launch-1.0-py3-none-any.whl"
 PROJECT: dict[str, str | bytes] = {
     "requirements.txt": "-r more/dependencies.txt\n",
@@ -80,7 +77,7 @@ def own_registry() -> Iterator[RegistryMachine]:
         yield machine
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=BUILDKIT)
 def work(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -89,7 +86,7 @@ def work(
     registry: RegistryMachine,
 ) -> Workplace:
     python_image(engine)
-    return Workplace(tmp_path, docker_host, registry, backend=request.param)
+    return Workplace(tmp_path, docker_host, registry, buildkit=request.param)
 
 
 @pytest.fixture
@@ -337,9 +334,6 @@ def test_a_push_obeys_a_cancel(large: Workplace) -> None:
     assert isinstance(result[0], Cancelled)
 
 
-# -- a full disk -----------------------------------------------------------------------------------
-
-
 def test_a_full_disk_of_the_engine_is_nobodys_code(tmp_path: Path, docker_machine: Machine) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -369,7 +363,7 @@ def test_a_build_secret_is_used_and_in_no_layer(work: Workplace) -> None:
     step = "RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN | wc -c > /size"
     work.write({"Dockerfile": f"FROM {IMAGE}\n{step}; echo {time.time()}\n"})
     given = work.given(env=(EnvVar(name="TOKEN", value=Secret(CANARY)),))
-    if work.settings.backend == "classic":
+    if work.settings.buildkit == "never":
         error = work.fails(given=given)
         assert (error.reason, error.fault) == (Reason.CONFIG_ERROR, Fault.INFRASTRUCTURE)
         assert "BuildKit" in error.detail
@@ -390,9 +384,6 @@ def test_an_optional_secret_is_left_out_where_there_is_no_buildkit(busybox: Work
     assert busybox.build(given=given).ref.name.startswith("localhost/launch:")
 
 
-# -- base images -----------------------------------------------------------------------------------
-
-
 def test_a_pinned_base_image_is_part_of_the_tag(busybox: Workplace, engine: Engine) -> None:
     base = "localhost/launchcore-test:base-of-today"
     base_image(engine, base)
@@ -404,41 +395,3 @@ def test_a_pinned_base_image_is_part_of_the_tag(busybox: Workplace, engine: Engi
     second = busybox.build().ref
 
     assert len({loose.name, first.name, second.name}) == 3
-
-
-# -- the kit ---------------------------------------------------------------------------------------
-
-
-class Suite(BuilderConformance):
-    plugin = "launch_docker.plugin"
-    name = "docker"
-    backend = "classic"
-
-    @pytest.fixture(autouse=True)
-    def _parts(self, docker_host: str, registry: RegistryMachine, tmp_path: Path) -> None:
-        # Of its own for each test: what one has built, another must not find.
-        self.unique = str(tmp_path)
-        self.settings = {"host": docker_host, "network": "none", "backend": self.backend}
-        self.repository = f"{registry.host}/suite/{self.backend}"
-        self.logins = (Login(host=registry.host, username=USER, password=Secret(PASSWORD)),)
-
-    def example(self, number: int) -> Files:
-        return {"Dockerfile": f"FROM {IMAGE}\nRUN echo {self.unique} {number} > /number\n", "train.py": ""}
-
-    def broken(self) -> Files | None:
-        return {"Dockerfile": f"FROM {IMAGE}\nRUN echo broken; exit 1\n"}
-
-    def labels_of(self, bench: BuilderBench, image: BuiltImage) -> Mapping[str, str]:
-        builder: Any = bench.builder
-        labels: Mapping[str, str] = builder.engine.get(f"/images/{image.ref.name}/json")["Config"]["Labels"]
-        return labels
-
-
-class TestClassicBuilder(Suite):
-    pass
-
-
-if "buildkit" in BACKENDS:
-
-    class TestBuildKitBuilder(Suite):
-        backend = "buildkit"

@@ -205,6 +205,7 @@ class Client:
                 headers={"User-Agent": AGENT, **proof, **headers},
                 auth=_no_netrc,
                 timeout=timeout,
+                verify=self._verify(),  # said here, or the environment's bundle would win over ours
                 stream=True,
             ) as response:
                 body = response.raw.read(LARGEST + 1, decode_content=True)
@@ -213,7 +214,12 @@ class Client:
         except requests.exceptions.SSLError as error:
             if any(sign in str(error).lower() for sign in _NOT_TLS):
                 raise _NoTls from None
-            raise RegistryAway(f"its certificate is not trusted: {_cause(error)}") from None
+            raise LaunchError(
+                f"the certificate of {urlsplit(url).netloc} is not trusted: {_cause(error)}",
+                reason=Reason.CONFIG_ERROR,
+                fault=Fault.INFRASTRUCTURE,
+                hint="name the CA that signed it: `registry.ca_file`",
+            ) from None
         except (requests.RequestException, OSError, _http_error()) as error:
             raise RegistryAway(_cause(error)) from None
 
@@ -224,7 +230,6 @@ class Client:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = requests.Session()
-            session.verify = self._verify()
             self._local.session = session
         return session
 

@@ -52,7 +52,7 @@ class Workplace:
         self.tree = root / "tree"
         self.registry = registry
         self.site = make_site(root / "site")
-        defaults = {"host": host, "base_image": PYTHON_IMAGE, "network": "none", "backend": "classic"}
+        defaults = {"host": host, "base_image": PYTHON_IMAGE, "network": "none", "buildkit": "never"}
         self.settings = BuilderSettings(**{**defaults, **settings})
         self.builder = DockerBuilder(self.settings, self.site)
         self.engine = self.builder.engine
