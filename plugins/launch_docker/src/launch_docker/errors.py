@@ -53,16 +53,16 @@ def away(error: EngineAway) -> LaunchError:
 
 _DISK_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _UNAUTHORIZED = re.compile(
-    r"unauthorized|authentication required|no basic auth credentials|denied|401|403|"
+    r"unauthorized|authentication required|no basic auth credentials|denied|\b401\b|\b403\b|"
     r"incorrect username or password|may require 'docker login'",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
-    r"manifest unknown|not found|name unknown|manifest for .* not found|no such image|404|"
+    r"manifest unknown|not found|name unknown|manifest for .* not found|no such image|\b404\b|"
     r"does not exist or no pull access",
     re.IGNORECASE,
 )
-_RATE = re.compile(r"toomanyrequests|rate limit|429", re.IGNORECASE)
+_RATE = re.compile(r"toomanyrequests|rate limit|\b429\b", re.IGNORECASE)
 _PLATFORM = re.compile(r"no matching manifest|does not match the specified platform", re.IGNORECASE)
 _REFERENCE = re.compile(r"invalid reference format|repository name must be", re.IGNORECASE)
 
