@@ -32,7 +32,8 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.queues.connect import open_client, open_service
-from launchcore.queues.embedded import EmbeddedClient, EmbeddedService
+from launchcore.queues.embedded import EmbeddedService
+from launchcore.queues.embedded_client import EmbeddedClient
 from launchcore.store.codec import encode
 from launchcore.store.database import Database
 from launchcore.store.tables import run_specs, runs

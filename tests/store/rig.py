@@ -26,7 +26,8 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.queues.base import RunInfo
-from launchcore.queues.embedded import EmbeddedClient, EmbeddedService
+from launchcore.queues.embedded import EmbeddedService
+from launchcore.queues.embedded_client import EmbeddedClient
 from launchcore.store.database import Database
 
 LEASE = 30.0

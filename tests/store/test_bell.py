@@ -29,7 +29,8 @@ from launchcore.plugin import (
 )
 from launchcore.queues.base import RunInfo
 from launchcore.queues.connect import open_service
-from launchcore.queues.embedded import EmbeddedClient, EmbeddedService
+from launchcore.queues.embedded import EmbeddedService
+from launchcore.queues.embedded_client import EmbeddedClient
 from launchcore.store import bell
 from launchcore.store.database import Database
 from tests.store.rig import LEASE, Agent, Rig, spec

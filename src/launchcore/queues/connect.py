@@ -44,7 +44,7 @@ def open_client(
     :param lost_after: how many seconds after its lease's end a run that nobody could adopt is given up.
     """
     path = database_path(url)
-    from launchcore.queues.embedded import EmbeddedClient
+    from launchcore.queues.embedded_client import EmbeddedClient
     from launchcore.store.database import Database
 
     return EmbeddedClient(
