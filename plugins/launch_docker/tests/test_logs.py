@@ -59,7 +59,14 @@ def test_frames_cut_anywhere(raw: list[tuple[int, bytes]], cut: int) -> None:
     found = [
         each for start in range(0, len(stream), cut) for each in frames.feed(stream[start : start + cut])
     ]
-    assert found == messages
+    assert found == [(time, data if data.endswith(b"\n") else data + b"\n") for time, data in messages]
+
+
+def test_the_local_driver_forgets_the_end_of_a_long_line() -> None:
+    """Recorded from Docker 20.10: pieces of 16 KiB, and a last one without a line end."""
+    parts = [(at(1), b"x" * 16384), (at(1), b"x" * 100), (at(2), b"end\n")]
+    found = Frames(tty=False).feed(b"".join(map(frame, parts)))
+    assert b"".join(data for _, data in found) == b"x" * 16484 + b"\nend\n"
 
 
 def test_a_terminals_lines_and_pieces() -> None:
@@ -117,7 +124,7 @@ def test_chunks_cut_anywhere(parts: list[bytes], cut: int) -> None:
     assert chunks.ended
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "2||0|0|0", "1|a|b|c|d"])
+@pytest.mark.parametrize("cursor", ["", "x", "2||0|0|0|", "1|a|b|c|d|e"])
 def test_cursors_of_others(cursor: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (any)
         position(cursor)

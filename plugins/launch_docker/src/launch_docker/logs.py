@@ -33,6 +33,8 @@ class Position:
     total: int = 0
     offset: int = 0
     latest: str = ""
+    first: str = ""
+    """The time of the log's first message: when it is another, the beginning was rotated away."""
     candidate: str = ""
     candidate_known: int = 0
     settles: str = ""
@@ -40,12 +42,13 @@ class Position:
 
     def cursor(self) -> str:
         """As text, for another process."""
-        return f"1|{self.since}|{self.known}|{self.total}|{self.offset}"
+        return f"1|{self.since}|{self.known}|{self.total}|{self.offset}|{self.first}"
 
     def advance(self, at: str) -> None:
         """One more message, with its time, was read to its end."""
         self.total += 1
         self.offset = 0
+        self.first = self.first or at
         if at >= self.since:
             self.known += 1
         else:
@@ -70,10 +73,12 @@ def position(cursor: str | None) -> Position:
     """
     if cursor is None:
         return Position()
-    version, since, known, total, offset = cursor.split("|")
+    version, since, known, total, offset, first = cursor.split("|")
     if version != "1":
         raise ValueError(f"a log cursor of version {version!r}")
-    return Position(since=since, known=int(known), total=int(total), offset=int(offset), latest=since)
+    return Position(
+        since=since, known=int(known), total=int(total), offset=int(offset), latest=since, first=first
+    )
 
 
 def since_parameter(since: str) -> str | None:
@@ -143,6 +148,9 @@ class Frames:
             if buffer[at - 8 - size] == 3:  # the engine's own error, at the end of a stream
                 continue
             time, _, payload = message.partition(b" ")
+            if len(payload) < PIECE and not payload.endswith(b"\n"):
+                # Only full pieces go on in the next message; the `local` driver forgets the end of the line.
+                payload += b"\n"
             found.append((_fixed(time), payload))
         del buffer[:at]
         return found
@@ -225,9 +233,10 @@ class Pending:
     def add(self, messages: list[tuple[str, bytes]]) -> None:
         for at, data in messages:
             if self._skip:
-                if self._since and at > self._since and self._skip == self.position.known:
+                if self._skip == self.position.known and self._is_gone(at):
                     # The message that the cursor stands on is gone: the engine rotates its files.
-                    self.gap = f"the engine has rotated its log away, from {self._since} to {at}"
+                    since = self._since or self.position.first
+                    self.gap = f"the engine has rotated its log away, from {since} to {at}"
                     self._skip = 0
                     self.position = Position(since=at)
                 else:
@@ -236,6 +245,10 @@ class Pending:
                     continue
             self._queue.append((at, data))
             self.size += len(data)
+
+    def _is_gone(self, at: str) -> bool:
+        """The first message that comes is later than the one on which the cursor stands."""
+        return at > self._since if self._since else bool(self.position.first) and at != self.position.first
 
     def _remember(self, at: str) -> None:
         self.position.latest = max(self.position.latest, at)

@@ -258,7 +258,8 @@ def _log(config: RunConfig, *, podman: bool) -> dict[str, Any]:
     if podman:
         return {"Type": "json-file", "Config": {"max-size": config.log_max_size}}
     limits = {"max-size": config.log_max_size, "max-file": str(config.log_max_files)}
-    return {"Type": config.log_driver, "Config": limits}
+    # A terminal's output has no frames, and `local` forgets line ends that could stand for them.
+    return {"Type": "json-file" if config.tty else config.log_driver, "Config": limits}
 
 
 def _device(text: str) -> dict[str, str]:
