@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check lint docs transcript lock bench clean
+.PHONY: help setup demo test test-live test-fast check lint docs transcript lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,7 +24,10 @@ demo: setup ## a queue, an agent and a small training job, watched from start to
 	@$(BIN)/launch demo $(DEMO_ARGS)
 
 test: setup ## every test that needs no live engine, cluster or cloud
-	$(BIN)/pytest -m "not live" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not live" -n 2 $(PYTEST_ARGS)
+
+test-live: setup ## the tests on real engines, which they start themselves; none may be skipped
+	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(PYTEST_ARGS)
 
 test-fast: setup ## the tests that take milliseconds
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -49,7 +52,8 @@ transcript: setup ## run the demo and put its output into README.md
 lock: setup ## resolve requirements.lock again (the newest versions with LOCK_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --all-extras --group dev --custom-compile-command "make lock" $(LOCK_ARGS) \
-	  pyproject.toml --output-file requirements.lock
+	  --no-emit-package launchcore --no-emit-package launchcore-docker \
+	  pyproject.toml plugins/launch_docker/pyproject.toml --output-file requirements.lock
 
 bench: setup ## measure; JSON to bench.json, a table for people
 	$(BIN)/python -m benchmarks.bench --output bench.json --table $(BENCH_ARGS)

@@ -16,12 +16,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+OWN = re.compile(r"launchcore(-|$)")
+"""What comes from this repository is not pinned."""
 
 
 def wanted(pyproject: str) -> Iterator[Requirement]:
     """Every direct requirement in the text of a pyproject.toml."""
     data = tomllib.loads(pyproject)
-    own = canonicalize_name(data["project"]["name"])
     groups = [
         data["project"].get("dependencies", []),
         *data["project"].get("optional-dependencies", {}).values(),
@@ -29,7 +30,7 @@ def wanted(pyproject: str) -> Iterator[Requirement]:
     ]
     for text in (text for group in groups for text in group if isinstance(text, str)):
         requirement = Requirement(text)
-        if canonicalize_name(requirement.name) != own:
+        if not OWN.match(canonicalize_name(requirement.name)):
             yield requirement
 
 

@@ -68,4 +68,5 @@ find_uv >/dev/null || install_uv
 uv=$(find_uv)
 say "installing what requirements.lock names"
 "$uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$lock"
-"$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
+"$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation \
+    --editable . --editable plugins/launch_docker
