@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_docker import build_kit
 from launch_docker.build_command import command, config_file
 from launch_docker.build_diagnosis import (
     build_failed,
@@ -327,3 +331,37 @@ def test_the_configuration_has_the_logins_of_the_build() -> None:
     assert set(found["auths"]) == {"https://index.docker.io/v1/", "ghcr.io"}
     assert found["auths"]["ghcr.io"] == {"identitytoken": "s3cret-token"}
     assert found["cliPluginsExtraDirs"] == ["/plugins"]
+
+
+# -- what is left ----------------------------------------------------------------------------------
+
+
+def test_logins_of_a_killed_build_are_swept_and_those_of_a_live_one_kept() -> None:
+    dead, live = (build_kit.private_folder(f"{uuid.uuid4()}-{number}") for number in (1, 2))
+    try:
+        for folder in (dead, live):
+            folder.mkdir(mode=0o700)
+            (folder / "config.json").write_text("{}")
+        with (live / "config.json").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            build_kit.sweep()
+            assert dead.exists()  # too young to be sure
+            build_kit.sweep(older_than=0.0)
+            assert (dead.exists(), live.exists()) == (False, True)
+    finally:
+        for folder in (dead, live):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_cleanup_of_an_attempt_removes_its_logins_and_nothing_else() -> None:
+    mine, other = (build_kit.private_folder(f"{uuid.uuid4()}-{number}") for number in (1, 2))
+    try:
+        mine.mkdir()
+        other.mkdir()
+        attempt = mine.name.split("-", 3)[3]
+        for _ in range(2):
+            build_kit.forget(attempt)
+        assert (mine.exists(), other.exists()) == (False, True)
+    finally:
+        for folder in (mine, other):
+            shutil.rmtree(folder, ignore_errors=True)

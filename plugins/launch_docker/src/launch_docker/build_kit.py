@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
@@ -51,9 +53,11 @@ def build(
     :raises LaunchError: ``build_failed`` with the step; ``infrastructure``.
     """
     context.check()
+    sweep()
     folder.mkdir(mode=0o700, parents=True)
+    holder = -1
     try:
-        _prepare(order, folder, endpoint)
+        holder = _prepare(order, folder, endpoint)
         metadata = folder / "metadata.json"
         progress = RawJsonProgress() if tool >= _RAWJSON else PlainProgress()
         words = command(
@@ -71,14 +75,35 @@ def build(
         return _digest(metadata) if order.many_platforms else None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if holder >= 0:
+            os.close(holder)
 
 
 def private_folder(attempt_id: str) -> Path:
     """Where a build of this attempt keeps logins, in memory where that is possible; always the same."""
-    shared = Path("/dev/shm")  # noqa: S108  # a directory of ours in it, closed to others
-    place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
     safe = re.sub(r"[^A-Za-z0-9-]", "_", attempt_id)[:80]
-    return place / f"launchcore-build-{os.getuid()}-{safe}"
+    return _place() / f"{_prefix()}{safe}"
+
+
+def _place() -> Path:
+    shared = Path("/dev/shm")  # noqa: S108  # a directory of ours in it, closed to others
+    return shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _prefix() -> str:
+    return f"launchcore-build-{os.getuid()}-"
+
+
+def sweep(older_than: float = 60.0) -> None:
+    """Remove what killed agents have left: whoever builds holds the lock of its ``config.json``."""
+    for folder in _place().glob(f"{_prefix()}*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < older_than:
+                continue
+            with (folder / "config.json").open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def forget(attempt_id: str) -> None:
@@ -89,19 +114,22 @@ def forget(attempt_id: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(order: Order, folder: Path, endpoint: Endpoint) -> None:
+def _prepare(order: Order, folder: Path, endpoint: Endpoint) -> int:
+    """Write what the program reads. The descriptor holds the lock that says that somebody builds here."""
     usual = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     plugins = [str(usual / "cli-plugins")]
     with contextlib.suppress(OSError, ValueError, AttributeError):
         plugins += map(str, json.loads((usual / "config.json").read_text()).get("cliPluginsExtraDirs") or ())
     descriptor = os.open(folder / "config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with open(descriptor, "w", closefd=False) as file:
         file.write(config_file(order, tuple(plugins)))
     for name, path in (("ca", endpoint.ca), ("cert", endpoint.cert), ("key", endpoint.key)):
         if path is not None:
             (folder / f"{name}.pem").symlink_to(path)
     if (usual / "buildx").is_dir():
         (folder / "buildx").symlink_to(usual / "buildx")  # the builders that the account knows
+    return descriptor
 
 
 def _run(
