@@ -193,7 +193,11 @@ class DockerRunner:
                 f"{plan.attempt_id} was given up; it is not started any more", reason=Reason.LOST
             )
         if plan.start_before is not None and time.time() >= plan.start_before:
-            raise LaunchError(f"too late to start {plan.attempt_id}", reason=Reason.LOST)
+            raise LaunchError(
+                f"the engine was too slow: {plan.attempt_id} could not start within its lease",
+                reason=Reason.LOST,
+                retryable=True,
+            )
 
     def _create(self, plan: RunPlan, given: Given) -> Mapping[str, Any]:
         """The container of this attempt, made or found: its id, labels and whether it was made now."""
