@@ -130,7 +130,7 @@ class DockerBuilder:
     # -- what is there already -------------------------------------------------------------------
 
     def _find(self, name: str, plan: BuildPlan, given: Given) -> BuiltImage | None:
-        if plan.destination is not None:
+        if plan.destination is not None and plan.destination.registry != "local":
             there = look(self.engine, name, self._login(name, given))
             if there.digest is not None:
                 return BuiltImage(ref=ImageRef(name=name, digest=there.digest), pushed=True, cached=True)

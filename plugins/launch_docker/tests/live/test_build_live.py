@@ -30,6 +30,7 @@ from launchcore.plugin import (
     OWNER_LABEL,
     BuiltImage,
     Cancelled,
+    Destination,
     EnvVar,
     Fault,
     Given,
@@ -262,9 +263,6 @@ def test_an_engine_that_is_away(tmp_path: Path) -> None:
     assert (error.reason, error.retryable) == (Reason.INFRASTRUCTURE, True)
 
 
-# -- a registry that goes away ---------------------------------------------------------------------
-
-
 @pytest.fixture
 def large(tmp_path: Path, docker_host: str, own_registry: RegistryMachine) -> Workplace:
     """An image with a layer that takes a while to push."""
@@ -356,9 +354,6 @@ def test_a_full_disk_of_the_engine_is_nobodys_code(tmp_path: Path, docker_machin
         subprocess.run(["umount", "--lazy", str(small)], check=False, capture_output=True)
 
 
-# -- secrets ---------------------------------------------------------------------------------------
-
-
 def test_a_build_secret_is_used_and_in_no_layer(work: Workplace) -> None:
     step = "RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN | wc -c > /size"
     work.write({"Dockerfile": f"FROM {IMAGE}\n{step}; echo {time.time()}\n"})
@@ -382,6 +377,14 @@ def test_an_optional_secret_is_left_out_where_there_is_no_buildkit(busybox: Work
     given = Given(env=(EnvVar(name="TOKEN", value=Secret(CANARY), optional=True),))
 
     assert busybox.build(given=given).ref.name.startswith("localhost/launch:")
+
+
+def test_an_image_that_stays_here_is_asked_of_no_registry(busybox: Workplace) -> None:
+    busybox.write({"Dockerfile": f"FROM {IMAGE}\nRUN true\n"})
+    here = Destination(registry="local", repository="registry.invalid/team/x")
+    for cached in (False, True):
+        image = busybox.build(busybox.plan(destination=here))
+        assert (image.cached, image.ref.name.partition(":")[0]) == (cached, "registry.invalid/team/x")
 
 
 def test_a_pinned_base_image_is_part_of_the_tag(busybox: Workplace, engine: Engine) -> None:
