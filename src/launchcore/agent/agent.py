@@ -18,7 +18,7 @@ from launchcore.agent.intake import Intake, StopListener
 from launchcore.agent.leases import LeaseKeeper
 from launchcore.agent.monitor import Monitor
 from launchcore.agent.pool import Pool
-from launchcore.agent.recovery import recover
+from launchcore.agent.recovery import NEVER_STARTED, recover
 from launchcore.agent.roster import Roster
 from launchcore.agent.sweeper import Sweeper
 from launchcore.agent.view import AgentView, Row, Snapshot
@@ -38,7 +38,7 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.stages.journey import travel
-from launchcore.stages.work import Released, StageFailed, describe
+from launchcore.stages.work import Late, Released, StageFailed, describe
 from launchcore.stages.workshop import Workshop
 
 log = logging.getLogger("launchcore.agent")
@@ -211,6 +211,8 @@ class Agent:
                 self._monitor(attempt).track(attempt)
         except LeaseLost:
             self._closer.drop(attempt)
+        except Late:
+            self._closer.lost(attempt, NEVER_STARTED)
         except Released:
             self._release(attempt)
         except StageFailed as failed:

@@ -28,7 +28,7 @@ NEVER_STARTED = Failure(
     reason=Reason.LOST,
     fault=Fault.INFRASTRUCTURE,
     stage=Stage.EXECUTE,
-    detail="its agent died before it had started anything",
+    detail="its agent died, or slept through its lease, before it had started anything",
 )
 
 

@@ -16,7 +16,7 @@ def travel(
     """Do everything up to a started attempt. Blocks for as long as fetching and building take.
 
     :raises StageFailed: the attempt has failed, and nothing of it runs.
-    :raises LeaseLost, Released: it is no longer this agent's to do.
+    :raises LeaseLost, Late, Released: it is no longer this agent's to do.
     """
     chosen = s0_claim.choose(work, shop, resolve_secret)
     tree = s1_source.fetch(work, shop, chosen, local=local)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ from launchcore.queues.macros import substitute
 from launchcore.stages.labels import labels, object_name
 from launchcore.stages.s0_claim import Chosen, names_of
 from launchcore.stages.s2_build import registry_logins
-from launchcore.stages.work import Work, stage
+from launchcore.stages.work import Late, Work, stage
 from launchcore.stages.workshop import Workshop
 
 log = logging.getLogger("launchcore.stages")
@@ -41,6 +42,7 @@ def execute(
     attempt in ``starting`` without a handle, which its successor looks for by name.
 
     :raises StageFailed: it could not be started, and nothing runs.
+    :raises Late: the lease ran out, and nothing runs.
     """
     runner = chosen.runner
     with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin) as account:
@@ -100,10 +102,13 @@ def plan_run(
 
 def _start(work: Work, chosen: Chosen, plan: RunPlan, given: Given) -> RunHandle:
     runner = chosen.runner.object
+    # The lease may have been renewed while things were prepared: give the runner all the time there is.
+    until = work.start_before
     try:
-        # The lease may have been renewed while things were prepared: give the runner all the time there is.
-        return runner.start(attrs.evolve(plan, start_before=work.start_before), given)
-    except LaunchError:
+        return runner.start(attrs.evolve(plan, start_before=until), given)
+    except LaunchError as error:
+        if time.time() >= until:  # this agent, or its machine, slept through its lease
+            raise Late(plan.attempt_id) from error
         raise
     except Exception:
         # A bug of the plugin says nothing about what runs now: look, and stop what is there.

@@ -35,6 +35,10 @@ class Released(Exception):
     """The agent drains, and nothing was started: the attempt goes back to its queue."""
 
 
+class Late(Exception):
+    """The lease ran out before the start: nothing was started, and this attempt must not start any more."""
+
+
 class Work(StageContext, Protocol):
     """One attempt in an agent's hands, as the stages see it."""
 
@@ -148,7 +152,7 @@ def stage(
     tell("started")
     try:
         yield account
-    except (LeaseLost, Released, QueueUnavailable):
+    except (LeaseLost, Late, Released, QueueUnavailable):
         raise
     except Exception as error:
         failed = describe(error, which, plugin)
