@@ -142,11 +142,11 @@ def test_created_and_never_started_is_given_up_by_find(bench: Any) -> None:
     """The agent was killed between create and start: the successor makes sure that it never starts."""
     plan = bench.plan("true")
     bench.runner.prepare(plan, Given(), bench.context)
-    found = bench.runner._create(plan, Given())
+    found = bench.runner._starter.create(plan, Given())
 
     assert bench.again().find(plan.attempt_id) is None
     with pytest.raises(LaunchError) as error:
-        bench.runner._run(plan, found)
+        bench.runner._starter.run(plan, found)
     assert error.value.reason is Reason.LOST
     with pytest.raises(LaunchError):
         bench.runner.start(plan, Given())
@@ -245,12 +245,12 @@ def test_gpus_are_shared_out(make_bench: Make) -> None:
     third = bench.plan(*show, config=config)
     bench.context.cancel()
     with pytest.raises(Cancelled):
-        bench.runner._wait_for_gpus(third, 2, bench.context)
+        bench.runner._gpus.wait(third, 2, bench.context)
     bench.context._cancelled = False
 
     # The record is lost: what the containers carry is enough to know.
     (bench.site.state / "docker" / "gpus.json").unlink()
-    assert bench.runner._gpus.take("other-1", 1, bench.runner._gpus_in_use) is None
+    assert bench.runner._gpus.gpus.take("other-1", 1, bench.runner._gpus.in_use) is None
     bench.runner.cleanup(first)
     handle = bench.start(third)
     assert bench.log_with(handle, b"\n").decode().strip() == seen[0]
