@@ -57,6 +57,10 @@ _UNAUTHORIZED = re.compile(
     r"incorrect username or password|may require 'docker login'",
     re.IGNORECASE,
 )
+_BAD_LOGIN = re.compile(
+    r"unauthorized|authentication required|\b401\b|incorrect username or password|no basic auth credentials",
+    re.IGNORECASE,
+)
 _NOT_FOUND = re.compile(
     r"manifest unknown|not found|name unknown|manifest for .* not found|no such image|\b404\b|"
     r"does not exist or no pull access",
@@ -93,9 +97,17 @@ def pull_failed(image: str, message: str, *, login: bool) -> LaunchError:
         return LaunchError(
             text, reason=Reason.IMAGE_PULL, hint="look at the image's name and tag; has it been pushed?"
         )
+    if login and _BAD_LOGIN.search(message):
+        return LaunchError(
+            text,
+            reason=Reason.IMAGE_PULL,
+            fault=Fault.INFRASTRUCTURE,
+            hint="the registry refuses the login that the agent has for it",
+        )
     if _UNAUTHORIZED.search(message):
+        # "denied" is said of what is not there as well as of what this login may not read.
         hint = (
-            "the registry refuses the login that the agent has for it"
+            "the image is not there, or the login that the agent has for its registry may not read it"
             if login
             else "the image is not there, or it is private: give the agent a login for its registry"
         )

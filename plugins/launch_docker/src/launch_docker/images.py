@@ -145,8 +145,13 @@ class Images:
         except EngineError as error:
             if error.missing:
                 return None
+            if error.status < 500:
+                raise pull_failed(key, str(error), login=False) from None
             raise LaunchError(
-                f"the engine does not take {key} for an image: {error}", reason=Reason.IMAGE_PULL
+                f"the engine does not say whether it has {key}: {error}",
+                reason=Reason.INFRASTRUCTURE,
+                hint="the engine's own log on its machine says more",
+                retryable=True,
             ) from None
         self._keep(key, image)
         return image

@@ -89,10 +89,10 @@ class RunnerReach(RunnerSuite):
         If this fails, check that ``given.logins`` becomes what the backend pulls with.
         """
         needs(bench, Kind.LOGIN)
-        login = Login(host="registry.invalid", username="u", password=Secret("p"))
+        login = self.login()
         handle = bench.start(Program(seconds=self.long), login)
 
-        assert "registry.invalid" in self.logins_of(bench, handle)
+        assert login.host in self.logins_of(bench, handle)
 
     def test_volumes_reach_the_run(self, bench: RunnerBench, tmp_path: Path) -> None:
         """A queue's owner asked for it.

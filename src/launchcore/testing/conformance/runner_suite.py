@@ -11,7 +11,9 @@ import pytest
 from launchcore.plugin import (
     Contribution,
     Kind,
+    Login,
     RunHandle,
+    Secret,
 )
 from launchcore.testing.conformance.bench import RunnerBench
 from launchcore.testing.conformance.program import Program
@@ -43,6 +45,10 @@ class RunnerSuite(Suite):
     def labels_of(self, bench: RunnerBench, handle: RunHandle) -> Mapping[str, str]:
         """The labels on what was started, asked from the backend. For runners that apply LABEL."""
         raise NotImplementedError(f"{self.name} applies labels: override labels_of")
+
+    def login(self) -> Login:
+        """The login that a run is given. A runner that shows logins by pulling needs a real registry's."""
+        return Login(host="registry.invalid", username="u", password=Secret("p"))
 
     def logins_of(self, bench: RunnerBench, handle: RunHandle) -> Sequence[str]:
         """The registry hosts that what was started can log in to. For runners that apply LOGIN."""
