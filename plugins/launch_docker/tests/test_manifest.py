@@ -19,6 +19,7 @@ from launch_docker.settings import RunConfig, device_parts, mount_parts, size
 
 from launchcore.plugin import (
     EnvVar,
+    Fault,
     Given,
     ImageRef,
     Label,
@@ -251,6 +252,20 @@ def test_gpus() -> None:
     assert asked["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["0", "3"], "Capabilities": [["gpu"]]}]
     assert asked["Labels"]["launchcore.docker.gpus"] == "0,3"
     assert environment(plan(config), Given(), by_env)["NVIDIA_VISIBLE_DEVICES"] == "0,3"
+
+
+def test_a_run_does_not_take_gpus_by_a_variable() -> None:
+    """NVIDIA's runtime hands out what the environment asks for, and images ask for all."""
+    by_env = Surroundings(gpu_access="environment")
+    for around in (by_env, Surroundings()):
+        with pytest.raises(LaunchError, match="cannot choose its GPUs") as caught:
+            environment(plan(env={"NVIDIA_VISIBLE_DEVICES": "all"}), Given(), around)
+        assert caught.value.fault is Fault.USER
+    owner = RunConfig(env={"NVIDIA_VISIBLE_DEVICES": "1"})
+
+    assert environment(plan(), Given(), by_env)["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert environment(plan(owner), Given(), by_env)["NVIDIA_VISIBLE_DEVICES"] == "1"
+    assert environment(plan(RunConfig(all_gpus=True)), Given(), by_env)["NVIDIA_VISIBLE_DEVICES"] == "all"
 
 
 @pytest.mark.parametrize(

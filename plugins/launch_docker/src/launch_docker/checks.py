@@ -73,9 +73,14 @@ def check_disk() -> CheckResult:
     """Free space where the engine keeps images, if that is this machine."""
     try:
         engine = Engine(Settings(connect_seconds=3.0, answer_seconds=10.0))
+    except LaunchError:
+        return CheckResult(verdict=CheckVerdict.SKIPPED, detail="no engine answers")
+    try:
         root = str(engine.info().get("DockerRootDir") or "")
     except (EngineAway, EngineError, LaunchError):
         return CheckResult(verdict=CheckVerdict.SKIPPED, detail="no engine answers")
+    finally:
+        engine.close()
     if engine.endpoint.socket is None or not os.access(root, os.F_OK):
         return CheckResult(verdict=CheckVerdict.SKIPPED, detail="the engine's disk cannot be seen from here")
     free = shutil.disk_usage(root).free

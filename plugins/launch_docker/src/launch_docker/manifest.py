@@ -20,6 +20,7 @@ GPUS_LABEL: Final = "launchcore.docker.gpus"
 OURS: Final = "launchcore."
 _SH: Final = ("/bin/sh", "-c", f'. {SECRETS}/env && exec "$@"', "launch")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_GPU_ENV: Final = "NVIDIA_VISIBLE_DEVICES"
 _SOCKETS: Final = frozenset({"/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock"})
 
 
@@ -103,8 +104,16 @@ def environment(plan: RunPlan, given: Given, around: Surroundings) -> dict[str, 
     for file in given.files:
         if file.path_env:
             env[file.path_env] = f"{SECRETS}/files/{_file_name(file.name)}"
-    if around.gpus and around.gpu_access == "environment":
-        env["NVIDIA_VISIBLE_DEVICES"] = ",".join(around.gpus)
+    if plan.env.get(_GPU_ENV, "void") not in ("", "none", "void"):
+        raise LaunchError(
+            f"a run cannot choose its GPUs by {_GPU_ENV}",
+            reason=Reason.CONFIG_ERROR,
+            fault=Fault.USER,
+            hint="the queue's owner gives each run GPUs with the queue's `gpus`",
+        )
+    if around.gpu_access == "environment":
+        # An image may say "all", and NVIDIA's runtime believes it.
+        env[_GPU_ENV] = ",".join(around.gpus) or config.env.get(_GPU_ENV) or _no_gpus(config)
     env.update(LAUNCH_RUN_ID=plan.run_id, LAUNCH_ATTEMPT_ID=plan.attempt_id, LAUNCH_QUEUE=plan.queue)
     for name, value in env.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
@@ -114,6 +123,10 @@ def environment(plan: RunPlan, given: Given, around: Surroundings) -> dict[str, 
                 hint="names have no '=' and no zero bytes, values have no zero bytes",
             )
     return env
+
+
+def _no_gpus(config: RunConfig) -> str:
+    return "all" if config.all_gpus else "void"
 
 
 def labels(plan: RunPlan, given: Given, around: Surroundings) -> dict[str, str]:
