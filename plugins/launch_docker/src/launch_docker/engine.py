@@ -89,7 +89,15 @@ class Engine:
         self.calls += 1
         try:
             response: requests.Response = client.request(
-                method, url, params=_query(params), data=data, headers=sent, stream=stream, timeout=timeout
+                method,
+                url,
+                params=_query(params),
+                data=data,
+                headers=sent,
+                stream=stream,
+                timeout=timeout,
+                # Said with each request: otherwise REQUESTS_CA_BUNDLE wins over the engine's own authority.
+                verify=client.verify,
             )
         except (requests.RequestException, OSError) as error:
             self._healthy = False
@@ -194,7 +202,8 @@ class Engine:
     def _negotiate(self, client: APIClient) -> str:
         """The newest version of the API that the engine speaks."""
         timeout = (self.settings.connect_seconds, self.settings.answer_seconds)
-        with client.get(f"{client.base_url}/version", timeout=timeout) as response:
+        url = f"{client.base_url}/version"
+        with client.get(url, timeout=timeout, verify=client.verify) as response:
             if response.status_code >= 400:
                 raise ConnectionError(f"{response.status_code} from the engine's address")
             return str(response.json()["ApiVersion"])
