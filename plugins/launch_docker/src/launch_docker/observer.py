@@ -29,6 +29,9 @@ from launchcore.plugin import (
 
 SLACK = 15.0
 """Seconds that a run may be over its deadline before an agent that merely sees it stops it."""
+CLOSER = 15.0
+"""Seconds after which one that is listed as running is looked at by itself. An engine that cannot write an
+end to its full disk tells no event of it, and lists it as running for ever; `inspect` knows better."""
 DIED_OF_IT = 60.0
 """Seconds within which a container that was told to stop from outside counts as stopped by that."""
 REMEMBERED = 4096
@@ -56,6 +59,8 @@ class Observer:
         self._ended: collections.OrderedDict[str, RunStatus] = collections.OrderedDict()
         """By container: the ends do not change, and need not be asked for again."""
         self._kills: collections.OrderedDict[str, tuple[int, float]] = collections.OrderedDict()
+        self._looked: dict[str, float] = {}
+        """When each attempt that runs was looked at by itself, monotonic seconds."""
         self._oom: collections.OrderedDict[str, bool] = collections.OrderedDict()
         self._heard_since: float | None = None
         """Since when no event was missed, UNIX seconds."""
@@ -70,6 +75,7 @@ class Observer:
         """It is over for us."""
         with self._lock:
             self._followed.pop(attempt_id, None)
+            self._looked.pop(attempt_id, None)
 
     def has_ended(self, container: str, ask: bool) -> bool:
         """Has it ended? Without ``ask``, as far as is known. One that is not there has.
@@ -115,6 +121,15 @@ class Observer:
         state = str(listed.get("State")) if listed else ""
         if listed is not None and state == "running":
             said = str(listed.get("Status") or "")
+            known = self._ended.get(str(listed["Id"]))
+            if known is not None:
+                return known
+            now = time.monotonic()
+            if now - self._looked.setdefault(handle.attempt_id, now) >= CLOSER:
+                self._looked[handle.attempt_id] = now
+                status = self._closely(str(listed["Id"]), handle.attempt_id)
+                if status.phase.final:
+                    return status
             message = "the container is unhealthy" if "(unhealthy)" in said else None
             return RunStatus(phase=Phase.RUNNING, message=message)
         container = str(listed["Id"]) if listed else handle.data.get("id")
