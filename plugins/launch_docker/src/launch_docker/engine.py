@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,8 @@ class Engine:
             with self._lock:
                 if self._client is None:
                     self._client = self._make_client()
+                    # An engine that is dropped hangs up, whoever forgot to close it.
+                    weakref.finalize(self, self._client.close)
                 if not self._healthy:
                     self._knock()
                 if self._version is None:
