@@ -240,7 +240,7 @@ class Agent:
         with contextlib.suppress(LeaseLost):
             attempt.until_answered(lambda: self._client.release(attempt.claim.lease, "its agent drains"))
         self._view.event("released", f"{attempt.id}: back to {attempt.claim.queue}", attempt=attempt.id)
-        attempt.remove_scratch()
+        attempt.clean()
         self.roster.remove(attempt)
 
     def _ended(self, attempt: Attempt, outcome: Outcome) -> None:

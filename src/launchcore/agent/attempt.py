@@ -18,6 +18,7 @@ import attrs
 from launchcore.agent.failpoints import Failpoints
 from launchcore.config.masking import Masker
 from launchcore.plugin import (
+    Builder,
     Cancelled,
     Claim,
     LeaseLost,
@@ -65,6 +66,8 @@ class Attempt:
         self.since = time.time()
         self.handle: RunHandle | None = claim.handle
         self.runner: Component[RunnerSpec, Runner] | None = None
+        self.builder: Builder | None = None
+        """What it was built with, if anything."""
         self.position: LogPosition = claim.log
         self.secrets: tuple[Secret, ...] = ()
         self.stop: Stop | None = None
@@ -95,6 +98,9 @@ class Attempt:
 
     def hit(self, failpoint: str) -> None:
         self._failpoints.hit(failpoint)
+
+    def builds_with(self, builder: Builder) -> None:
+        self.builder = builder
 
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         with self._lock:
@@ -176,7 +182,13 @@ class Attempt:
         with contextlib.suppress(LeaseLost, Cancelled):
             self.write_once(Update())
 
-    def remove_scratch(self) -> None:
+    def clean(self) -> None:
+        """Remove what preparing it has left on this machine. The sweeper comes back for what fails here."""
+        if self.builder is not None:
+            try:
+                self.builder.cleanup(self.id)
+            except Exception:
+                log.exception("%s: its builder could not clean up", self.id)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def renewed(self, ends: float) -> None:

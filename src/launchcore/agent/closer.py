@@ -98,7 +98,7 @@ class Closer:
             except Exception:
                 # The sweeper comes back for it: the result is stored, and that is what matters now.
                 log.exception("%s: cleanup failed, the sweeper will try again", attempt.id)
-        attempt.remove_scratch()
+        attempt.clean()
 
     def _drain_log(self, attempt: Attempt, pump: LogPump) -> None:
         until = time.monotonic() + LOG_PATIENCE

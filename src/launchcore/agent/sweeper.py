@@ -66,9 +66,17 @@ class Sweeper:
             removed += self._sweep_runner(component.object)
         folders = {path.name: path for path in self._attempts.iterdir()} if self._attempts.exists() else {}
         for attempt_id in self._ended(list(folders)):
+            self._sweep_builders(attempt_id)
             shutil.rmtree(folders[attempt_id], ignore_errors=True)
             removed += 1
         return removed
+
+    def _sweep_builders(self, attempt_id: str) -> None:
+        for builder in self._shop.made_builders():
+            try:
+                builder.object.cleanup(attempt_id)
+            except Exception:
+                log.exception("%s: %s could not clean up", attempt_id, builder.spec.name)
 
     def _sweep_runner(self, runner: Runner) -> int:
         try:

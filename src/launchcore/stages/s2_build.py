@@ -70,6 +70,7 @@ def build(
         )
         work.mask(given.secrets())
         work.check()
+        work.builds_with(builder.object)
         built = builder.object.build(plan, given, work)
         work.check()
         account.detail = f"{'found' if built.cached else 'built'} {built.ref}"

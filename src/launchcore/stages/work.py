@@ -13,6 +13,7 @@ from typing import Protocol
 import attrs
 
 from launchcore.plugin import (
+    Builder,
     Claim,
     Failure,
     Fault,
@@ -64,6 +65,9 @@ class Work(StageContext, Protocol):
 
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         """From now on mask these in everything that is logged for this attempt."""
+
+    def builds_with(self, builder: Builder) -> None:
+        """Have the builder clean up after this attempt when it has ended."""
 
     def hit(self, failpoint: str) -> None: ...
 

@@ -82,6 +82,11 @@ class Workshop:
         with self._lock:
             return [made for (kind, _, _), made in self._made.items() if kind == "runner"]
 
+    def made_builders(self) -> list[Component[BuilderSpec, Builder]]:
+        """The builders that are in use."""
+        with self._lock:
+            return [made for (kind, _, _), made in self._made.items() if kind == "builder"]
+
     def _of_plugin(self, name: str) -> Mapping[str, Json]:
         return {} if self.host.has_own_section(name) else self.config.plugins.get(name, {})
 
