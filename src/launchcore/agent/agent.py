@@ -199,7 +199,8 @@ class Agent:
         if claim.attempt > 1:
             self._sweeper.nudge()  # the attempt before it may have left its directory on this machine
         self._stagers.submit(partial(self._lead, attempt))
-        self.on_change()
+        if len(self.roster) == 1:
+            self.on_change()  # the main thread sleeps while there is nothing to look after
 
     def _lead(self, attempt: Attempt) -> None:
         try:
