@@ -9,6 +9,7 @@ are already known: the engine's order of messages is stable, while their times a
 from __future__ import annotations
 
 import collections
+import struct
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,6 +17,7 @@ import attrs
 
 SETTLED: Final = 5.0
 """Seconds after which no message with an earlier time is written any more."""
+_SIZE: Final = struct.Struct(">I")
 PIECE: Final = 16 * 1024
 """The engine cuts lines that are longer into messages of this size."""
 
@@ -136,23 +138,28 @@ class Frames:
     def _framed(self) -> list[tuple[str, bytes]]:
         """``stream, 0, 0, 0, size (4 bytes, big endian), time, blank, payload``, again and again."""
         found = []
-        buffer, at, end = self._buffer, 0, len(self._buffer)
+        # One copy: slices of bytes are copied once, those of a bytearray twice.
+        buffer, at = bytes(self._buffer), 0
+        end = len(buffer)
         while at + 8 <= end:
-            size = int.from_bytes(buffer[at + 4 : at + 8], "big")
+            (size,) = _SIZE.unpack_from(buffer, at + 4)
             if buffer[at] > 3 or size > 1 << 26:
                 raise ValueError("not a multiplexed stream")
-            if at + 8 + size > end:
+            start, at = at, at + 8 + size
+            if at > end:
+                at = start
                 break
-            message = bytes(buffer[at + 8 : at + 8 + size])
-            at += 8 + size
-            if buffer[at - 8 - size] == 3:  # the engine's own error, at the end of a stream
+            if buffer[start] == 3:  # the engine's own error, at the end of a stream
                 continue
-            time, _, payload = message.partition(b" ")
+            if buffer.find(b" ", start + 8, start + 39) == start + 38:  # Docker's times have 30 bytes
+                time, payload = buffer[start + 8 : start + 38], buffer[start + 39 : at]
+            else:
+                time, _, payload = buffer[start + 8 : at].partition(b" ")
             if len(payload) < PIECE and not payload.endswith(b"\n"):
                 # Only full pieces go on in the next message; the `local` driver forgets the end of the line.
                 payload += b"\n"
             found.append((_fixed(time), payload))
-        del buffer[:at]
+        del self._buffer[:at]
         return found
 
     def _raw(self) -> list[tuple[str, bytes]]:
@@ -187,8 +194,8 @@ class Chunks:
 
     def feed(self, data: bytes) -> bytes:
         """:raises ValueError: this is not chunked."""
-        buffer = self._buffer
-        buffer += data
+        self._buffer += data
+        buffer = bytes(self._buffer)
         found, at, size = [], 0, len(buffer)
         while not self.ended:
             if self._left:
@@ -206,11 +213,11 @@ class Chunks:
                 if size - at > 1024:
                     raise ValueError("not a chunk")
                 break
-            length = int(bytes(buffer[at:line]).partition(b";")[0], 16)
+            length = int(buffer[at:line].partition(b";")[0], 16)
             at = line + 2
             self.ended = length == 0
             self._left = length + 2 if length else 0
-        del buffer[:at]
+        del self._buffer[:at]
         return b"".join(found)
 
 
@@ -258,6 +265,13 @@ class Pending:
         found, room = [], max(limit, 1)
         while self._queue and room > 0:
             at, data = self._queue[0]
+            if not self.position.offset and len(data) <= room:
+                self._queue.popleft()
+                found.append(data)
+                room -= len(data)
+                self.size -= len(data)
+                self.position.advance(at)
+                continue
             piece = data[self.position.offset : self.position.offset + room]
             found.append(piece)
             room -= len(piece)
