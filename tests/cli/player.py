@@ -36,7 +36,7 @@ class Player:
         client.register(self.info, lease_seconds=60)
 
     def claim(self) -> Claim:
-        (claim,) = self._client.claim(self.info, self.info.queues, limit=1, lease_seconds=60, wait=5)
+        (claim,) = self._client.claim(self.info, self.info.queues, limit=1, lease_seconds=60, wait=60)
         return claim
 
     def start(self, claim: Claim) -> None:

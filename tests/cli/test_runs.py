@@ -290,21 +290,24 @@ def cancel_first(base_url: str) -> None:
 
 
 def test_ctrl_c_detaches(launch: Launch, box: Player) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "launchcore.cli", "submit", "work", "--watch", "--", "x"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    claim = box.claim()
-    box.start(claim)
-    box.log(claim, b"epoch 1\n")
-    assert process.stdout is not None
-    run_id = process.stdout.readline().strip()
-    assert process.stdout.readline() == "epoch 1\n"
+    ) as process:
+        try:
+            claim = box.claim()
+            box.start(claim)
+            box.log(claim, b"epoch 1\n")
+            assert process.stdout is not None
+            run_id = process.stdout.readline().strip()
+            assert process.stdout.readline() == "epoch 1\n"
 
-    process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=30)
+            process.send_signal(signal.SIGINT)
+            _, talk = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert process.returncode == Exit.INTERRUPTED
     assert talk.splitlines()[-3:] == [
