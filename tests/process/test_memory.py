@@ -17,13 +17,18 @@ MIB = 1024**2
 HOME = cgroups.find_home()
 needs_groups = pytest.mark.skipif(HOME is None, reason="this account may not make control groups")
 
-EAT = "import time\nfound = []\nwhile True:\n    found.append(bytearray(4 << 20)); time.sleep(0.002)"
+EAT = """import time
+found = []
+for _ in range(500):  # 2 GiB: whoever fails to stop it must not take the machine along
+    found.append(bytearray(4 << 20)); time.sleep(0.002)
+time.sleep(600)"""
 LIMIT = Limits(memory_bytes=64 * MIB, grace_seconds=5.0)
 
 
 def groups(bench: Bench) -> list[Path]:
-    assert HOME is not None
-    return list(HOME.parent.glob(secret_files.prefix(bench.keeper_root) + "*"))
+    home = cgroups.find_home()
+    assert home is not None
+    return list(home.parent.glob(secret_files.prefix(bench.keeper_root) + "*"))
 
 
 @pytest.fixture(scope="module")
