@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launchcore.builtin.process import cgroups
-from tests.process.kit import Bench
+from tests.process.kit import Bench, eventually
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +32,7 @@ def apart() -> Iterator[None]:
         yield
     finally:
         cgroups.enter(home.own)
-        cgroups.remove(group)
+        eventually(lambda: cgroups.remove(group))
 
 
 @pytest.fixture
