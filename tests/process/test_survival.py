@@ -201,6 +201,15 @@ def test_after_a_restart_of_the_machine(bench: Bench) -> None:
     os.kill(handle.data["pid"], signal.SIGKILL)
 
 
+def _ticks() -> int:
+    """The start that a process would have now."""
+    with subprocess.Popen(["sleep", "100"]) as probe:
+        found = procfs.look(probe.pid)
+        probe.kill()
+    assert found is not None
+    return found.start
+
+
 @pytest.mark.slow
 def test_a_reused_pid_is_left_alone(bench: Bench) -> None:
     """The record's pid is another process's, which started at another time."""
@@ -212,6 +221,7 @@ def test_a_reused_pid_is_left_alone(bench: Bench) -> None:
     assert record is not None
     started = record["started"]
     os.kill(started["pid"], signal.SIGKILL)
+    eventually(lambda: _ticks() > started["start"])  # the kernel counts in hundredths of a second
     with subprocess.Popen(["sleep", "100"]) as bystander:
         place.begin({**started, "pid": bystander.pid})
         status = bench.ended(handle)
