@@ -296,7 +296,7 @@ def test_ctrl_c_detaches(launch: Launch, box: Player) -> None:
         stderr=subprocess.PIPE,
         text=True,
         # Whoever runs the tests in the background of a shell has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     ) as process:
         try:
             claim = box.claim()
