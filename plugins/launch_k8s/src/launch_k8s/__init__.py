@@ -1,0 +1,1 @@
+"""Kubernetes for launchcore: runs as Jobs or as custom resources."""
