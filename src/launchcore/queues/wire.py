@@ -23,7 +23,7 @@ from launchcore.plugin import (
     TimelineEvent,
     Update,
 )
-from launchcore.queues.base import Job, JobDefinition, QueueInfo
+from launchcore.queues.base import AgentRow, Job, JobDefinition, QueueInfo
 
 VERSION = "v1"
 PROBLEM_TYPE = "application/problem+json"
@@ -126,9 +126,24 @@ class ArchiveStored:
 
 @attrs.frozen(kw_only=True)
 class Identity:
-    """``GET /v1/identity``: of the queue service."""
+    """``GET /v1/identity``: of the queue service, and whom it takes the caller for.
+
+    ``identity`` lasts. ``version`` is the server's; ``who`` and ``scopes`` are those of the caller's token
+    (all scopes where none is needed); ``time`` is the service's clock, in UNIX seconds.
+    """
 
     identity: str
+    version: str = ""
+    who: str = ""
+    scopes: tuple[str, ...] = ()
+    time: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AgentList:
+    """``GET /v1/agents``."""
+
+    agents: tuple[AgentRow, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -228,7 +243,9 @@ class Problem:
 
     ``type`` is one of ``urn:launchcore:problem:`` + ``config_error``, ``not_found``, ``unauthorized``,
     ``forbidden``, ``conflict``, ``lease_lost``, ``agent_name_taken``, ``unavailable``, ``damaged``,
-    ``too_large``, ``too_many_requests``, ``invalid``, ``internal``.
+    ``too_large``, ``too_many_requests``, ``invalid``, ``internal``; of a write also ``cancelled`` (a
+    :class:`~launchcore.plugin.Cancelled`). ``reason`` and ``fault`` are the values of the enumerations.
+    ``extra`` has ``retryable: true`` of an error that is.
     """
 
     type: str
