@@ -22,6 +22,8 @@ KIND_RULES: Final = PREFIX + "kind"
 """Annotation of the main object: how its kind is read, when the queue says so (``kinds.kind_of``)."""
 RUN_SECONDS: Final = PREFIX + "run-seconds"
 """Annotation of the main object: the run's limit, as the cluster enforces it."""
+UNSCHEDULABLE_SECONDS: Final = PREFIX + "unschedulable-seconds"
+"""Annotation of the main object: how long it may wait for a node."""
 
 MAX_LABEL: Final = 63
 MAX_OBJECT_NAME: Final = 52

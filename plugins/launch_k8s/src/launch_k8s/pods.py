@@ -1,21 +1,197 @@
-"""Pods and events as plain dicts: what the diagnosis reads of them, and nothing else. Pure."""
+"""Objects of the API as plain dicts: what the diagnosis and the logs read of them, nothing else. Pure.
+
+An agent keeps one pod and one object for each run, so what is left out here is what makes 1,000 runs cheap.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from launch_k8s.names import PREFIX, RUN_SECONDS
+
+MAX_TEXT: Final = 1000
+"""Messages are cut after so many characters: a stranger's image can print as much as it likes into one."""
+_META: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "finalizers",
+)
+_STATE: Final = ("reason", "message", "exitCode", "signal", "startedAt", "finishedAt")
+_CONDITION: Final = ("type", "status", "reason", "message", "lastTransitionTime")
+_JOB_SPEC: Final = ("parallelism", "completions", "backoffLimit", "suspend", "activeDeadlineSeconds")
 
 
 def trim_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """A pod with only the fields that the diagnosis and the logs read."""
-    raise NotImplementedError
+    """A pod with only the fields that the diagnosis and the logs read. Trimming twice changes nothing."""
+    spec, status = _map(pod.get("spec")), _map(pod.get("status"))
+    found: dict[str, Any] = {
+        "metadata": _meta(pod, ("launchcore.io/", "job-role", "job-name", "replica-", "completion-index")),
+        "spec": _some(
+            {
+                "nodeName": spec.get("nodeName"),
+                "restartPolicy": spec.get("restartPolicy"),
+                "activeDeadlineSeconds": spec.get("activeDeadlineSeconds"),
+                "containers": [_container(each) for each in _list(spec.get("containers"))],
+                "initContainers": [_container(each) for each in _list(spec.get("initContainers"))],
+            }
+        ),
+        "status": _some(
+            {
+                "phase": status.get("phase"),
+                "reason": status.get("reason"),
+                "message": _cut(status.get("message")),
+                "startTime": status.get("startTime"),
+                "conditions": [
+                    _fields(each, _CONDITION)
+                    for each in _list(status.get("conditions"))
+                    if each.get("type") == "DisruptionTarget"
+                    or (each.get("type") == "PodScheduled" and each.get("status") != "True")
+                ],
+                "containerStatuses": [_status(each) for each in _list(status.get("containerStatuses"))],
+                "initContainerStatuses": [
+                    _status(each) for each in _list(status.get("initContainerStatuses"))
+                ],
+            }
+        ),
+    }
+    return found
 
 
 def trim_event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event with only the fields that the diagnosis reads."""
-    raise NotImplementedError
+    """An event (``v1`` or ``events.k8s.io/v1``) with only the fields that the diagnosis reads."""
+    about = _map(event.get("involvedObject") or event.get("regarding"))
+    series = _map(event.get("series"))
+    at = (
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("deprecatedLastTimestamp")
+        or event.get("eventTime")
+        or _map(event.get("metadata")).get("creationTimestamp")
+    )
+    return _some(
+        {
+            "type": event.get("type"),
+            "reason": event.get("reason"),
+            "message": _cut(event.get("message") or event.get("note")),
+            "lastTimestamp": at,
+            "involvedObject": _fields(about, ("kind", "name", "uid")),
+        }
+    )
 
 
 def trim_main(main: Mapping[str, Any]) -> dict[str, Any]:
-    """The main object with only the fields that the diagnosis reads."""
-    raise NotImplementedError
+    """The main object with only what the diagnosis reads: its status, and little of the rest."""
+    status = _map(main.get("status"))
+    return _some(
+        {
+            "apiVersion": main.get("apiVersion"),
+            "kind": main.get("kind"),
+            "metadata": _meta(main, (PREFIX,)),
+            "spec": _fields(_map(main.get("spec")), _JOB_SPEC),
+            "status": _small(status),
+        }
+    )
+
+
+def container_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a pod's containers, in their order; init containers are none of them."""
+    return tuple(str(each.get("name")) for each in _list(_map(pod.get("spec")).get("containers")))
+
+
+def main_status(pod: Mapping[str, Any], main_container: str) -> Mapping[str, Any] | None:
+    """The status of a pod's main container: the one of that name, else its first; ``None``: none yet."""
+    names = container_names(pod)
+    wanted = main_container if main_container in names else next(iter(names), "")
+    statuses = _list(_map(pod.get("status")).get("containerStatuses"))
+    return next((each for each in statuses if each.get("name") == wanted), None)
+
+
+def sidecars(pod: Mapping[str, Any]) -> frozenset[str]:
+    """The names of init containers that go on beside the others (``restartPolicy: Always``)."""
+    found = _list(_map(pod.get("spec")).get("initContainers"))
+    return frozenset(str(each.get("name")) for each in found if each.get("restartPolicy") == "Always")
+
+
+def annotation(main: Mapping[str, Any] | None, name: str) -> str:
+    """An annotation of an object; empty when it has none."""
+    return str(_map(_map(_map(main).get("metadata")).get("annotations")).get(name) or "")
+
+
+def run_seconds(main: Mapping[str, Any] | None) -> float | None:
+    """The run's limit, as the object carries it."""
+    try:
+        return float(annotation(main, RUN_SECONDS))
+    except ValueError:
+        return None
+
+
+def _meta(thing: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
+    meta = _map(thing.get("metadata"))
+    own = {
+        kind: {key: value for key, value in _map(meta.get(kind)).items() if any(part in key for part in kept)}
+        for kind in ("labels", "annotations")
+    }
+    return _some({**_fields(meta, _META), **own})
+
+
+def _container(container: Mapping[str, Any]) -> dict[str, Any]:
+    limits = _map(_map(container.get("resources")).get("limits"))
+    memory = {"limits": {"memory": limits["memory"]}} if "memory" in limits else None
+    return _some(
+        {
+            "name": container.get("name"),
+            "image": container.get("image"),
+            "restartPolicy": container.get("restartPolicy"),
+            "resources": memory,
+        }
+    )
+
+
+def _status(status: Mapping[str, Any]) -> dict[str, Any]:
+    return _some(
+        {
+            "name": status.get("name"),
+            "restartCount": status.get("restartCount"),
+            "state": _state(status.get("state")),
+            "lastState": _state(status.get("lastState")),
+        }
+    )
+
+
+def _state(state: Any) -> dict[str, Any]:
+    return {key: _fields(_map(inner), _STATE) for key, inner in _map(state).items()}
+
+
+def _small(value: Any, depth: int = 0) -> Any:
+    """A status of any shape, bounded: texts cut, long lists and deep trees left out."""
+    if isinstance(value, Mapping):
+        return {key: _small(inner, depth + 1) for key, inner in list(value.items())[:40]} if depth < 6 else {}
+    if isinstance(value, list | tuple):
+        return [_small(inner, depth + 1) for inner in value[:16]] if depth < 6 else []
+    return _cut(value)
+
+
+def _fields(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: _cut(value[name]) for name in names if value.get(name) is not None}
+
+
+def _some(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, [], {})}
+
+
+def _cut(value: Any) -> Any:
+    return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []

@@ -147,8 +147,8 @@ class RunConfig:
         "A pod template (metadata, spec) for the Job that is made.", default=None
     )
     objects: tuple[dict[str, Json], ...] = setting(
-        "Manifests of further objects of each run (Service, ConfigMap, Secret, NetworkPolicy …), owned by it: "
-        "each gets a name of the run's own; where anything names one as it is written here, that is replaced.",
+        "Manifests of further objects of each run (Service, ConfigMap, Secret, NetworkPolicy …), owned by "
+        "it. Each gets a name of the run's own, also where it is named.",
         default=(),
     )
     api_version: str | None = setting(
@@ -204,7 +204,7 @@ class RunConfig:
     )
     security: Security = setting(
         "What pods may do: `restricted` and `baseline` are the Pod Security Standards of these names, set "
-        "where the template is silent and refused where it says otherwise; `as-is` is what the template says.",
+        "where the template is silent, refused where it says otherwise; `as-is` is what the template says.",
         default="restricted",
     )
     allow: tuple[Exempt, ...] = setting("Exceptions from `security`, by name.", default=())
@@ -222,6 +222,12 @@ class RunConfig:
         "Seconds for pulling images, which the cluster's own deadline adds to a run's limit.",
         default=60.0,
         validator=_not_negative,
+    )
+    unschedulable_seconds: float | None = setting(
+        "Seconds after which a run that no node can take fails as `unschedulable`; without it, it waits for as "
+        "long as its limits let it.",
+        default=None,
+        validator=_positive,
     )
     status: StatusRules | None = setting("How the end of a custom resource is seen.", default=None)
     pod_selector: str | None = setting(

@@ -1,0 +1,46 @@
+"""Times of the Kubernetes API. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Final
+
+_RFC3339: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_STEPS: Final = (5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+def unix(text: object) -> float | None:
+    """UNIX seconds of an RFC 3339 time, as the API writes it; ``None`` for anything else.
+
+    >>> unix("1970-01-01T00:01:00Z"), unix("1970-01-01T01:00:00.5+01:00"), unix(None)
+    (60.0, 0.5, None)
+    """
+    match = _RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    try:
+        at = datetime.datetime(*(int(match[place]) for place in range(1, 7)), tzinfo=datetime.UTC)
+    except ValueError:
+        return None
+    seconds = at.timestamp() + float(match[7] or 0)
+    if match[8]:
+        offset = int(match[9]) * 3600 + int(match[10]) * 60
+        seconds -= offset if match[8] == "+" else -offset
+    return seconds
+
+
+def roughly(seconds: float) -> str:
+    """A duration that changes seldom: the last of 5 s, 10 s, 30 s, 1 min … that has passed.
+
+    A warning that holds it is a new one only now and then.
+
+    >>> roughly(3), roughly(47), roughly(100), roughly(8000)
+    ('0 s', '30 s', '1 min', '2 h')
+    """
+    if seconds >= 2 * 3600:
+        return f"{int(seconds // 3600)} h"
+    step = max((step for step in _STEPS if step <= seconds), default=0)
+    return f"{step} s" if step < 60 else f"{step // 60} min" if step < 3600 else "1 h"
