@@ -74,6 +74,7 @@ class Bell:
         self._change_mark = change_mark
         self._lock = threading.Lock()
         self._ears: set[Ear] = set()
+        self._listeners: tuple[Callable[[frozenset[str]], None], ...] = ()
         self._counts: Counter[str] = Counter()
         self._socket: socket.socket | None = None
         self._name: str | None = None
@@ -86,6 +87,17 @@ class Bell:
     def listen(self, topics: Iterable[str]) -> Ear:
         """A registration, for use as a context. Look at the database only after entering it."""
         return Ear(self, frozenset(topics))
+
+    def hear(self, listener: Callable[[frozenset[str]], None]) -> Callable[[], None]:
+        """Call ``listener`` with the topics of every ring, until the function that is returned is called.
+
+        On any thread, so it must be quick and must not raise. ``"*"`` among them means: all topics.
+        """
+        with self._lock:
+            if self._thread is None and not self._stopping.is_set():
+                self._start()
+            self._listeners = (*self._listeners, listener)
+        return lambda: self._leave(listener)
 
     def ring(self, topics: Iterable[str]) -> None:
         """Wake whoever waits for one of the topics, here and in other processes. Never raises."""
@@ -138,7 +150,13 @@ class Bell:
                 if not self._counts[topic]:
                     del self._counts[topic]
 
+    def _leave(self, listener: Callable[[frozenset[str]], None]) -> None:
+        with self._lock:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
     def _ring_here(self, topics: frozenset[str]) -> None:
+        for listener in self._listeners:
+            listener(topics)
         if not self._ears:
             return
         with self._lock:

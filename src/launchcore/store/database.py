@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,6 +64,21 @@ class Database:
             return self._writer.run(operation)
         except self._foreign as error:
             raise self._translation(error) from None
+
+    def write_many(
+        self, operations: Sequence[Callable[[Transaction], T]]
+    ) -> list[tuple[T | None, Exception | None]]:
+        """Like :meth:`write` for operations that have nothing to do with each other: one thread for all of
+        them, and what each returned or raised. It raises itself when none could be carried out.
+        """
+        try:
+            done = self._writer.run_many(operations)
+        except self._foreign as error:
+            raise self._translation(error) from None
+        return [
+            (value, self._translation(error) if isinstance(error, self._foreign) else error)
+            for value, error in done
+        ]
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:

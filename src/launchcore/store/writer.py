@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -89,23 +89,49 @@ class Writer:
         :raises: what it raised (then it has changed nothing), or the database's error.
         """
         ticket = _Ticket(operation)
+        self._hand_in([ticket])
+        self._see_through(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.value  # type: ignore[return-value]
+
+    def run_many(
+        self, operations: Sequence[Callable[[Transaction], T]]
+    ) -> list[tuple[T | None, Exception | None]]:
+        """Carry out operations that have nothing to do with each other, in order, as if each were handed
+        in by a thread of its own. Gives what each returned, or what it raised.
+        """
+        tickets = [_Ticket(operation) for operation in operations]
+        if tickets:
+            self._hand_in(tickets)
+        waiting = iter(tickets)
+        try:
+            for ticket in waiting:
+                self._see_through(ticket)
+        except BaseException:
+            for ticket in waiting:  # nobody waits for these: none of them may be the one that leads
+                self._abandon(ticket)
+            raise
+        return [(ticket.value, _own(ticket.error)) for ticket in tickets]
+
+    def _hand_in(self, tickets: list[_Ticket[Any]]) -> None:
         with self._mutex:
             if self._closed:
                 raise QueueUnavailable("the queue database has been closed")
-            self._pending.append(ticket)
-            ticket.leads = not self._led
+            self._pending += tickets
+            tickets[0].leads = not self._led
             self._led = True
+
+    def _see_through(self, ticket: _Ticket[Any]) -> None:
+        """Wait for a ticket's turn, and lead its round if that is asked."""
         if not ticket.leads:
             try:
                 ticket.turn.acquire()
             except BaseException:
                 self._abandon(ticket)
                 raise
-        if ticket.leads:
+        if ticket.leads and not ticket.done:
             self._lead(ticket)
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.value  # type: ignore[return-value]
 
     def close(self) -> None:
         """Wait for the round in progress, and close the connection."""
@@ -201,3 +227,10 @@ class Writer:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.close()
+
+
+def _own(error: BaseException | None) -> Exception | None:
+    """An operation's error; one that is the thread's own (an interrupt) is raised."""
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error
