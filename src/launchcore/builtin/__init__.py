@@ -2,6 +2,7 @@
 
 BUILTIN = (
     "launchcore.queues.plugin",
+    "launchcore.queues.http_plugin",
     "launchcore.builtin.git.plugin",
     "launchcore.builtin.archive.plugin",
     "launchcore.builtin.image.plugin",

@@ -24,6 +24,9 @@ class QueueUnavailable(Exception):
     Never a reason to stop a run.
     """
 
+    retry_after: float | None = None
+    """Seconds after which the service asks to be tried again, if it said so."""
+
 
 class QueueDamaged(LaunchError):
     """The queue answers, and what it says cannot be trusted: its database is damaged.

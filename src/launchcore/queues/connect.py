@@ -1,4 +1,5 @@
-"""From a URL to a queue service. ``sqlite:///ABSOLUTE/PATH.db`` is the embedded queue."""
+"""From a URL to a queue service. ``sqlite:///ABSOLUTE/PATH.db`` is the embedded queue, ``http(s)://HOST`` a
+service that several machines share."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from launchcore.plugin import Fault, LaunchError, QueueClient, Reason
 from launchcore.queues.base import Service
+from launchcore.queues.http_settings import HttpSettings
 
 
 def default_url() -> str:
@@ -17,12 +19,17 @@ def default_url() -> str:
     return f"sqlite://{quote(str(path))}"
 
 
-def open_service(url: str) -> Service:
+def open_service(url: str, settings: HttpSettings | None = None) -> Service:
     """The user's side of the queue service at ``url``.
 
+    :param settings: how a service is reached over HTTP.
     :raises LaunchError: ``config_error``: no such kind of service, or it cannot be opened.
     :raises QueueUnavailable: it cannot be reached, or is locked.
     """
+    if is_http(url):
+        from launchcore.queues.http_service import HttpService
+
+        return HttpService(url, settings or HttpSettings())
     path = database_path(url)
     from launchcore.queues.embedded import EmbeddedService
     from launchcore.store.database import Database
@@ -36,13 +43,19 @@ def open_client(
     host_bound_types: frozenset[str] = frozenset(),
     lost_after: float = 600.0,
     busy_seconds: float = 5.0,
+    settings: HttpSettings | None = None,
 ) -> QueueClient:
-    """The agent's side of the embedded queue at ``url``; raises like :func:`open_service`.
+    """The agent's side of the queue service at ``url``; raises like :func:`open_service`.
 
+    :param settings: how a service is reached over HTTP; the other parameters are the embedded queue's.
     :param host_bound_types: names of runners whose objects only an agent of the same host can see,
         besides those that the agent itself names.
     :param lost_after: how many seconds after its lease's end a run that nobody could adopt is given up.
     """
+    if is_http(url):
+        from launchcore.queues.http_client import HttpClient
+
+        return HttpClient(url, settings or HttpSettings())
     path = database_path(url)
     from launchcore.queues.embedded_client import EmbeddedClient
     from launchcore.store.database import Database
@@ -50,6 +63,11 @@ def open_client(
     return EmbeddedClient(
         Database(path, busy_seconds=busy_seconds), host_bound_types=host_bound_types, lost_after=lost_after
     )
+
+
+def is_http(url: str) -> bool:
+    """Whether a URL is that of a service."""
+    return url.partition("://")[0].lower() in ("http", "https")
 
 
 def database_path(url: str) -> Path:
@@ -60,7 +78,7 @@ def database_path(url: str) -> Path:
     >>> database_path("sqlite:///var/lib/launchcore/queue.db")
     PosixPath('/var/lib/launchcore/queue.db')
     """
-    hint = "a queue service is sqlite:///ABSOLUTE/PATH.db"
+    hint = "a queue service is sqlite:///ABSOLUTE/PATH.db, or http(s)://HOST"
     try:
         parts = urlsplit(url)
     except ValueError:
