@@ -40,6 +40,8 @@ from launchcore.plugin import (
 from launchcore.stages.journey import travel
 from launchcore.stages.work import Late, Released, StageFailed, describe
 from launchcore.stages.workshop import Workshop
+from launchcore.telemetry.gauges import Gauges
+from launchcore.telemetry.witness import Witness
 
 log = logging.getLogger("launchcore.agent")
 
@@ -66,6 +68,7 @@ class Agent:
         secrets: SecretStore,
         failpoints: Failpoints,
         view: AgentView,
+        witness: Witness,
         local: bool,
     ) -> None:
         self.info = info
@@ -75,6 +78,7 @@ class Agent:
         self._secrets = secrets
         self._failpoints = failpoints
         self._view = view
+        self._witness = witness
         self._local = local
         self._attempts_dir = Path(config.state_dir) / "attempts"
         self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
@@ -86,6 +90,7 @@ class Agent:
         self._monitors_lock = threading.Lock()
         self._done: collections.Counter[Verdict] = collections.Counter()
         self._away_since: float | None = None
+        self._away_first = 0.0
         self.on_change: Callable[[], None] = lambda: None
         """Rung when the main thread has something to do."""
         self.draining = False
@@ -196,6 +201,7 @@ class Agent:
         self._view.event(
             what, f"{attempt.id}{name} from {claim.queue}", attempt=attempt.id, queue=claim.queue
         )
+        self._witness.claimed(claim)
         if claim.attempt > 1:
             self._sweeper.nudge()  # the attempt before it may have left its directory on this machine
         self._stagers.submit(partial(self._lead, attempt))
@@ -246,6 +252,7 @@ class Agent:
 
     def _ended(self, attempt: Attempt, outcome: Outcome) -> None:
         self._done[outcome.verdict] += 1
+        self._witness.ended(attempt.claim, outcome)
         detail = f": {outcome.failure.one_line()}" if outcome.failure else ""
         self._view.event(
             outcome.verdict.value, f"{attempt.id}{detail}", attempt=attempt.id, queue=attempt.claim.queue
@@ -271,6 +278,7 @@ class Agent:
 
     def _unavailable(self, why: str) -> None:
         if self._away_since is None:
+            self._away_first = time.monotonic()
             self._view.event("warning", f"the queue is unavailable, runs go on: {why}")
         self._away_since = time.monotonic()
 
@@ -313,6 +321,24 @@ class Agent:
         if self._away_since is not None and self._leases.renewed_at > self._away_since:
             self._away_since = None
             self._view.event("info", "the queue is back")
+
+    def gauges(self) -> Gauges:
+        """The agent in numbers."""
+        now, away = time.monotonic(), self._away_since
+        if away is not None and self._leases.renewed_at > away:
+            away = None
+        return Gauges(
+            attempts=collections.Counter(each.state.value for each in self.roster.all()),
+            free=None if self._config.max_jobs < 0 else self.roster.free(),
+            renewed_age=now - self._leases.renewed_at,
+            queue_away=0.0 if away is None else max(now - self._away_first, 0.001),
+            watched_age={
+                name: now - monitor.last_seen
+                for name, monitor in list(self._monitors.items())
+                if monitor.busy
+            },
+            draining=self.draining,
+        )
 
     def snapshot(self) -> Snapshot:
         now = time.time()

@@ -80,6 +80,11 @@ class Monitor:
                 self._poll_due = 0.0
             self._wake.notify()
 
+    @property
+    def busy(self) -> bool:
+        """It has something to follow."""
+        return bool(self._attempts)
+
     def nudge(self) -> None:
         """Something about an attempt has changed (a stop was requested, a lease was lost)."""
         with self._wake:
@@ -96,6 +101,7 @@ class Monitor:
 
     def _on_change(self, handle: RunHandle, status: RunStatus) -> None:
         # It may come before track(): a short run is over before its handle is stored.
+        self.last_seen = time.monotonic()
         if self._known(handle.key):
             with self._wake:
                 self._changes[handle.key] = status

@@ -16,6 +16,7 @@ from launchcore.agent.view import AgentView, ViewHandler
 from launchcore.agent.wiring import Wiring, wire
 from launchcore.config.load import LoadedConfig
 from launchcore.plugin import AgentInfo, Claim, QueueUnavailable
+from launchcore.telemetry.opening import telemetry
 
 log = logging.getLogger("launchcore.agent")
 T = TypeVar("T")
@@ -55,7 +56,12 @@ def _run(wiring: Wiring, failpoints: Failpoints, wakeup: Wakeup, view: AgentView
     identity = take_identity(config.name, lock_folder(wiring.client.identity()))
     try:
         info = identity.info(queues=config.queues, max_jobs=config.max_jobs, host_bound=wiring.host_bound)
-        return _serve(_make_agent(wiring, info, failpoints, view), wiring, wakeup, view)
+        agent = _make_agent(wiring, info, failpoints, view)
+        told = telemetry(config, wiring.witnesses, agent=info.name, version=info.version, look=agent.gauges)
+        with told as lines:
+            for line in lines:
+                view.event("info", line)
+            return _serve(agent, wiring, wakeup, view)
     finally:
         identity.lock.close()
 
@@ -83,6 +89,7 @@ def _make_agent(wiring: Wiring, info: AgentInfo, failpoints: Failpoints, view: A
         secrets=wiring.secrets,
         failpoints=failpoints,
         view=view,
+        witness=wiring.witnesses,
         local=wiring.local,
     )
 

@@ -17,6 +17,7 @@ from launchcore.host.host import Host
 from launchcore.host.settings import SettingsError, structure
 from launchcore.plugin import LaunchError, QueueClient, QueueSpec, Reason, Site
 from launchcore.stages.workshop import Workshop
+from launchcore.telemetry.witness import Witnesses
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +32,7 @@ class Wiring:
     local: bool
     account: str
     """Who we are in the environment, in one line."""
+    witnesses: Witnesses
     host_bound: tuple[str, ...]
     """Runners in use whose objects only an agent of this machine can see."""
 
@@ -49,7 +51,12 @@ def wire(loaded: LoadedConfig) -> Wiring:
             reason=Reason.CONFIG_ERROR,
             hint="launch agent --queue NAME, or `queues:` in the file",
         )
-    host = Host.load(disabled=config.disabled_plugins, settings=config.plugins, extra=config.plugin_modules)
+    witnesses = Witnesses()
+    host = Host.load(
+        disabled=config.disabled_plugins,
+        settings=config.plugins,
+        extra=(*config.plugin_modules, ("telemetry", witnesses)),
+    )
     problems = check_config(config, host)
     if problems:
         raise SettingsError(loaded.located(problems))
@@ -70,6 +77,7 @@ def wire(loaded: LoadedConfig) -> Wiring:
         secrets=SecretStore(config.secrets, dict(os.environ)),
         local=offer.spec.local,
         account=account,
+        witnesses=witnesses,
         host_bound=tuple(sorted({each.spec.name for each in runners if each.spec.host_bound})),
     )
 

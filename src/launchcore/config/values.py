@@ -15,6 +15,7 @@ Validator = Callable[[Any, Any, Any], None]
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
 _LOGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]*@")
 
 
@@ -40,6 +41,16 @@ def _queues(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
         raise ValueError(f"{wrong[0]!r:.80} cannot be a queue's name (letters, digits, '.', '_' and '-')")
     if twice := sorted({name for name in value if value.count(name) > 1}):
         raise ValueError(f"{twice[0]!r} is named twice")
+
+
+def _address(_instance: Any, _attribute: Any, value: str | None) -> None:
+    if value is not None and not _ADDRESS.fullmatch(value):
+        raise ValueError("not HOST:PORT, like 127.0.0.1:9464 (or :9464 for all addresses)")
+
+
+def _endpoint(_instance: Any, _attribute: Any, value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
+        raise ValueError("not a URL of a collector, like http://localhost:4318/v1/traces")
 
 
 def _secrets(_instance: Any, _attribute: Any, value: Mapping[str, Any]) -> None:
@@ -129,6 +140,16 @@ class AgentConfig:
         "How many bytes of one attempt's output are stored; the rest is cut with a mark.",
         default=256 * 1024 * 1024,
         validator=_that(lambda value: value >= 1, "must be at least 1"),
+    )
+    metrics_address: str | None = setting(
+        "HOST:PORT where the agent serves /metrics, /healthz and /readyz; without it, nowhere.",
+        default=None,
+        validator=_address,
+    )
+    traces_endpoint: str | None = setting(
+        "The URL of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each run's stages.",
+        default=None,
+        validator=_endpoint,
     )
     state_dir: Path = setting("Where the agent keeps what survives its restart.")
     cache_dir: Path = setting("Where the agent keeps what may be deleted at any time.")

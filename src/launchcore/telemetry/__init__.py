@@ -1,0 +1,1 @@
+"""What an agent tells of itself to Prometheus and to OpenTelemetry, when it is configured to."""
