@@ -16,17 +16,18 @@ import secrets
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
+
+from launchcore.store.ears import EVERYBODY, Ear, Ears
+
+__all__ = ["Bell", "Ear"]
 
 RECHECK_SECONDS = 5.0
 """How long a lost datagram may go unnoticed."""
 DEAF_RECHECK_SECONDS = 0.5
 """The same where no socket can be bound (a file system without them)."""
 
-_EVERYBODY = "*"
 _LONGEST_ADDRESS = 100  # the kernel's limit is 108 bytes, 104 on macOS
 _LARGEST_MESSAGE = 4096
 _COARSE_NS = 50_000_000
@@ -34,34 +35,7 @@ _BURST = 8
 """So many datagrams at once: the socket's queue (10 by default) may have overflowed."""
 
 
-class Ear:
-    """One waiting thread's registration for some topics."""
-
-    def __init__(self, bell: Bell, topics: frozenset[str]) -> None:
-        self._bell = bell
-        self.topics = topics
-        self._rung = threading.Event()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for a ring since the last call, at most ``seconds``. False: time is up."""
-        rung = self._rung.wait(max(0.0, seconds))
-        self._rung.clear()
-        return rung
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    def __enter__(self) -> Ear:
-        self._bell.add(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bell.remove(self)
-
-
-class Bell:
+class Bell(Ears):
     """Rings topics, and listens to them, for one open database.
 
     :param directory: where the sockets are; made when it is needed, for its owner alone.
@@ -69,35 +43,15 @@ class Bell:
     """
 
     def __init__(self, directory: Path, change_mark: Callable[[], int]) -> None:
+        super().__init__()
         self._directory = directory
         self._path = str(directory)
         self._change_mark = change_mark
-        self._lock = threading.Lock()
-        self._ears: set[Ear] = set()
-        self._listeners: tuple[Callable[[frozenset[str]], None], ...] = ()
-        self._counts: Counter[str] = Counter()
         self._socket: socket.socket | None = None
         self._name: str | None = None
         self._folder: int | None = None
         self._sender: socket.socket | None = None
         self._listed: tuple[int, tuple[str, ...]] = (-1, ())
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-
-    def listen(self, topics: Iterable[str]) -> Ear:
-        """A registration, for use as a context. Look at the database only after entering it."""
-        return Ear(self, frozenset(topics))
-
-    def hear(self, listener: Callable[[frozenset[str]], None]) -> Callable[[], None]:
-        """Call ``listener`` with the topics of every ring, until the function that is returned is called.
-
-        On any thread, so it must be quick and must not raise. ``"*"`` among them means: all topics.
-        """
-        with self._lock:
-            if self._thread is None and not self._stopping.is_set():
-                self._start()
-            self._listeners = (*self._listeners, listener)
-        return lambda: self._leave(listener)
 
     def ring(self, topics: Iterable[str]) -> None:
         """Wake whoever waits for one of the topics, here and in other processes. Never raises."""
@@ -105,18 +59,14 @@ class Bell:
         self._ring_here(unique)
         message = "\n".join(unique).encode()
         if len(message) > _LARGEST_MESSAGE:
-            message = _EVERYBODY.encode()
+            message = EVERYBODY.encode()
         for name in self._others():
             self._send(name, message)
-
-    def ring_here(self, topics: Iterable[str]) -> None:
-        """The same for this process only."""
-        self._ring_here(frozenset(topics))
 
     def close(self) -> None:
         """Stop listening, and remove the socket. Idempotent."""
         self._stopping.set()
-        self._ring_here(frozenset({_EVERYBODY}))
+        self._ring_here(frozenset({EVERYBODY}))
         thread, self._thread = self._thread, None
         if thread is not None:
             if self._name is not None:
@@ -134,39 +84,6 @@ class Bell:
             self._socket = self._sender = self._folder = self._name = None
 
     # the listening side
-
-    def add(self, ear: Ear) -> None:
-        with self._lock:
-            if self._thread is None and not self._stopping.is_set():
-                self._start()
-            self._ears.add(ear)
-            self._counts.update(ear.topics)
-
-    def remove(self, ear: Ear) -> None:
-        with self._lock:
-            self._ears.discard(ear)
-            self._counts.subtract(ear.topics)
-            for topic in ear.topics:
-                if not self._counts[topic]:
-                    del self._counts[topic]
-
-    def _leave(self, listener: Callable[[frozenset[str]], None]) -> None:
-        with self._lock:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
-
-    def _ring_here(self, topics: frozenset[str]) -> None:
-        for listener in self._listeners:
-            listener(topics)
-        if not self._ears:
-            return
-        with self._lock:
-            if _EVERYBODY in topics:
-                for ear in self._ears:
-                    ear.ring()
-            elif any(topic in self._counts for topic in topics):
-                for ear in self._ears:
-                    if not ear.topics.isdisjoint(topics):
-                        ear.ring()
 
     def _start(self) -> None:
         """Bind the socket, if that is possible here, and start the thread. The lock is held."""
@@ -193,7 +110,7 @@ class Bell:
                 with contextlib.suppress(Exception):  # a database in trouble: look again later
                     latest = self._change_mark()
                     if latest != mark:
-                        topics = frozenset({_EVERYBODY})
+                        topics = frozenset({EVERYBODY})
                     mark = latest
             if topics:
                 self._ring_here(topics)
@@ -216,7 +133,7 @@ class Bell:
             while len(messages) < _BURST:
                 messages.append(self._socket.recv(_LARGEST_MESSAGE))
         if len(messages) >= _BURST:
-            return frozenset({_EVERYBODY})
+            return frozenset({EVERYBODY})
         return frozenset(b"\n".join(messages).decode(errors="replace").split("\n"))
 
     # the ringing side
