@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from launchcore.plugin import AgentNameTaken, Priority, Reason, RetryPolicy, RunState, Verdict
-from tests.store.rig import LEASE, LOST_AFTER, Rig, handle
+from launchcore.plugin import (
+    AgentNameTaken,
+    Claim,
+    LeaseLost,
+    Priority,
+    Reason,
+    RetryPolicy,
+    RunState,
+    Verdict,
+)
+from launchcore.store import claims
+from tests.store.rig import LEASE, LOST_AFTER, Agent, Rig, handle
 
 
 def test_first_in_first_out_within_a_priority(rig: Rig) -> None:
@@ -357,3 +367,91 @@ def _log(data: bytes, cursor: str) -> object:
     from launchcore.plugin import LogAppend
 
     return LogAppend(offset=0, data=data, cursor=cursor)
+
+
+class TestAnswersThatAreLost:
+    """A claim whose answer never arrives loses no run, and gives none to two."""
+
+    def test_the_same_key_again_gets_the_same_claims(self, rig: Rig) -> None:
+        for _ in range(3):
+            rig.submit()
+        one = rig.agent()
+        first = keyed(rig, one, "k1", limit=2)
+        assert keyed(rig, one, "k1", limit=2) == first
+        assert len(first) == 2
+        (third,) = keyed(rig, one, "k2", limit=2)
+        assert third.run_id not in {claim.run_id for claim in first}
+        assert keyed(rig, one, "k3", limit=2) == ()
+
+    def test_what_has_ended_does_not_come_again(self, rig: Rig) -> None:
+        rig.submit()
+        one = rig.agent()
+        (claim,) = keyed(rig, one, "k")
+        one.start(claim)
+        one.end(claim)
+        assert keyed(rig, one, "k") == ()
+
+    def test_a_key_is_its_session_s_own(self, rig: Rig) -> None:
+        rig.submit()
+        one, two = rig.agent("one"), rig.agent("two")
+        assert len(keyed(rig, one, "k")) == 1
+        assert keyed(rig, two, "k") == ()
+
+    def test_an_adoption_comes_again_as_one(self, rig: Rig) -> None:
+        rig.submit()
+        one, two = rig.agent("one"), rig.agent("two")
+        one.start(one.one())
+        rig.clock.pass_(31)
+        two.renew()
+        first = keyed(rig, two, "k")
+        assert [claim.adopted for claim in first] == [True]
+        assert keyed(rig, two, "k") == first
+
+    def test_what_a_renewal_does_not_name_goes_back(self, rig: Rig) -> None:
+        run = rig.submit()
+        one = rig.agent()
+        claim = one.one()
+        assert one.renew() == ()
+        assert rig.run(run).state is RunState.CLAIMED  # its answer may be on its way
+        rig.clock.pass_(11)
+        one.renew()
+        assert rig.run(run).state is RunState.QUEUED
+        assert rig.notes(run) == ["agent one never heard of attempt 1"]
+        with pytest.raises(LeaseLost):
+            one.write(claim, state=RunState.STARTING)
+        again = one.one()
+        assert again.attempt == 2
+
+    def test_what_may_have_started_stays(self, rig: Rig) -> None:
+        run = rig.submit()
+        one = rig.agent()
+        claim = one.one()
+        one.write(claim, state=RunState.STARTING)
+        rig.clock.pass_(11)
+        one.renew()
+        assert rig.run(run).state is RunState.STARTING
+
+    def test_what_is_named_stays(self, rig: Rig) -> None:
+        run = rig.submit()
+        one = rig.agent()
+        claim = one.one()
+        rig.clock.pass_(11)
+        one.renew(claim)
+        assert rig.run(run).state is RunState.CLAIMED
+
+
+def keyed(rig: Rig, agent: Agent, key: str, *, limit: int = 1) -> tuple[Claim, ...]:
+    """A claim with a key, as the server makes it."""
+    found = rig.database.write(
+        lambda tx: claims.claim(
+            tx,
+            agent.info,
+            ("default",),
+            limit=limit,
+            lease_seconds=LEASE,
+            lost_after=LOST_AFTER,
+            host_bound=frozenset(),
+            key=key,
+        )
+    )
+    return found.claims

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -214,28 +213,33 @@ class TestMigrations:
         assert [row.name for row in service.agents()] == ["one"]
         service.close()
 
-    def test_a_stored_version_1_has_our_tables(self, quick_path: Path) -> None:
-        """Until there is a version 2, what is stored is what a new file gets."""
-        if len(MIGRATIONS) > 1:
-            pytest.skip("there is a newer version")
-        with closing(sqlite3.connect(":memory:")) as raw:
+    def test_a_migrated_file_has_the_tables_of_a_new_one(self, quick_path: Path) -> None:
+        old, new = quick_path / "old.db", quick_path / "new.db"
+        with closing(sqlite3.connect(old)) as raw:
             raw.executescript(VERSION_1.read_text())
-            stored = _schema(raw)
-        Database(quick_path / "queue.db").close()
-        with closing(sqlite3.connect(quick_path / "queue.db")) as raw:
-            assert _schema(raw) == stored
+            raw.execute(f"PRAGMA application_id={sqlite.APPLICATION_ID}")
+        schemas = []
+        for path in (old, new):
+            Database(path).close()
+            with closing(sqlite3.connect(path)) as raw:
+                schemas.append(_schema(raw))
+                assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
+                assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert schemas[0] == schemas[1]
 
     def test_steps_that_are_missing_are_carried_out_in_order(self, quick_path: Path) -> None:
         database, connection = _opened(quick_path)
         done: list[int] = []
-        steps = [*MIGRATIONS, *(_step(number, done) for number in (2, 3))]
+        last = len(MIGRATIONS)
+        steps = [*MIGRATIONS, *(_step(number, done) for number in (last + 1, last + 2))]
 
-        assert migrate(database, connection, now=1.0, migrations=MIGRATIONS) == 1
-        assert migrate(database, connection, now=2.0, migrations=steps) == 3
-        assert migrate(database, connection, now=3.0, migrations=steps) == 3
+        assert migrate(database, connection, now=1.0, migrations=MIGRATIONS) == last
+        assert done == []  # a new file has no past
+        assert migrate(database, connection, now=2.0, migrations=steps) == last + 2
+        assert migrate(database, connection, now=3.0, migrations=steps) == last + 2
 
-        assert done == [2, 3]
-        assert version_of(connection) == 3
+        assert done == [last + 1, last + 2]
+        assert version_of(connection) == last + 2
         connection.close()
 
     def test_a_step_that_fails_leaves_the_version_before_it(self, quick_path: Path) -> None:
@@ -245,11 +249,12 @@ class TestMigrations:
             connection.exec_driver_sql("CREATE TABLE half (x INTEGER)")
             raise OSError("the disk is gone")
 
-        steps = [*MIGRATIONS, Migration(number=2, what="broken", apply=broken)]
+        migrate(database, connection, now=1.0)
+        steps = [*MIGRATIONS, Migration(number=len(MIGRATIONS) + 1, what="broken", apply=broken)]
         with pytest.raises(OSError, match="the disk is gone"):
             migrate(database, connection, now=1.0, migrations=steps)
 
-        assert version_of(connection) == 1
+        assert version_of(connection) == len(MIGRATIONS)
         assert not sa.inspect(connection).has_table("half")
         connection.close()
 
@@ -282,6 +287,14 @@ def _step(number: int, done: list[int]) -> Migration:
     return Migration(number=number, what=f"step {number}", apply=apply)
 
 
-def _schema(raw: sqlite3.Connection) -> Sequence[tuple[str, str]]:
-    rows = raw.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
-    return [(name, " ".join(sql.split())) for name, sql in rows]
+def _schema(raw: sqlite3.Connection) -> dict[str, object]:
+    """Columns, foreign keys and indexes of each table, whatever the text that made them."""
+    found: dict[str, object] = {}
+    for name, kind, sql in raw.execute("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+        if kind == "table":
+            columns = raw.execute(f"PRAGMA table_info({name})").fetchall()
+            keys = raw.execute(f"PRAGMA foreign_key_list({name})").fetchall()
+            found[name] = (sorted(row[1:] for row in columns), sorted(row[2:] for row in keys))
+        else:
+            found[name] = " ".join(sql.split())
+    return found

@@ -229,7 +229,11 @@ class QueueClient(Protocol):
         """
 
     def renew(self, agent: AgentInfo, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
-        """Renew the session and all leases in one batch. Returns the attempts whose lease is lost."""
+        """Renew the session and all its leases in one batch. Returns the attempts whose lease is lost.
+
+        What the session was given more than some seconds ago, is not among ``leases``, and has started
+        nothing goes back to its queue: the answer to that claim was lost on its way.
+        """
 
     def stops(self, agent: AgentInfo, known: frozenset[str], *, wait: float) -> Sequence[Stop]:
         """Attempts of this agent that are to be stopped and are not in ``known``. Waits like claim."""

@@ -101,7 +101,12 @@ class EmbeddedClient:
     def renew(self, agent: AgentInfo, leases: Sequence[Lease], *, lease_seconds: float) -> Sequence[str]:
         return self._database.write(
             lambda tx: agents.renew(
-                tx, agent, leases, lease_seconds=lease_seconds, lost_after=self._lost_after
+                tx,
+                agent,
+                leases,
+                lease_seconds=lease_seconds,
+                lost_after=self._lost_after,
+                complete=True,
             )
         )
 

@@ -192,11 +192,12 @@ class Claims:
 
 @attrs.frozen(kw_only=True)
 class Renew:
-    """``POST /v1/agents/renew``."""
+    """``POST /v1/agents/renew``. ``complete``: these are all the leases that the session knows of."""
 
     agent: AgentInfo
     leases: tuple[Lease, ...]
     lease_seconds: float
+    complete: bool = True
 
 
 @attrs.frozen(kw_only=True)

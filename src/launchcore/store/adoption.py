@@ -44,9 +44,15 @@ _LEASE_AGAIN = (
         lease_expires_at=bindparam("p_expires"),
         due_at=bindparam("p_expires"),
         adoptable_since=sa.null(),
+        claim_key=bindparam("p_key"),
     )
 )
 _TOUCH = runs.update().where(runs.c.seq == bindparam("p_seq")).values(changes=runs.c.changes + 1)
+AGAIN = ATTEMPT_WITH_SPEC.where(
+    attempts.c.ended_at.is_(None),
+    attempts.c.session == bindparam("session"),
+    attempts.c.claim_key == bindparam("key"),
+).order_by(attempts.c.id)
 _BIND = attempts.update().where(attempts.c.id == bindparam("p_id")).values(bound_to=attempts.c.host)
 
 
@@ -58,11 +64,31 @@ def adopt(
     limit: int,
     lease_seconds: float,
     host_bound: frozenset[str],
+    key: str = "",
 ) -> list[Claim]:
-    """Lease attempts of a queue whose lease has expired."""
+    """Lease attempts of a queue whose lease has expired. ``key``: of the claim that asks."""
     asked = {"queue": queue_id, "host": agent.host, "limit": limit}
     found = transaction.execute(ORPHANS, asked).all()
-    return _lease_again(transaction, _seen_from(transaction, found, agent, host_bound), agent, lease_seconds)
+    seen = _seen_from(transaction, found, agent, host_bound)
+    return _lease_again(transaction, seen, agent, lease_seconds, key)
+
+
+def again(transaction: Transaction, agent: AgentInfo, key: str) -> list[Claim]:
+    """What a claim of this session with this key got, and has not ended: its answer was lost."""
+    rows = transaction.execute(AGAIN, {"session": agent.session, "key": key}).all()
+    return [
+        _claim(
+            transaction,
+            row,
+            Lease(
+                attempt_id=attempt_id(row.run_id, row.number),
+                token=row.lease_token,
+                expires_at=row.lease_expires_at,
+            ),
+            adopted=expiry.may_have_started(row),
+        )
+        for row in rows
+    ]
 
 
 def reclaim(
@@ -105,7 +131,7 @@ def _seen_from(
 
 
 def _lease_again(
-    transaction: Transaction, rows: Iterable[Any], agent: AgentInfo, lease_seconds: float
+    transaction: Transaction, rows: Iterable[Any], agent: AgentInfo, lease_seconds: float, key: str = ""
 ) -> list[Claim]:
     """Give live attempts to this agent.
 
@@ -124,6 +150,7 @@ def _lease_again(
                 "p_host": agent.host,
                 "p_token": token,
                 "p_expires": expires,
+                "p_key": key or None,
             }
         )
         if not same:
@@ -132,13 +159,13 @@ def _lease_again(
         transaction.execute(_TOUCH, {"p_seq": row.run_seq})
         transaction.ring(f"run:{row.run_id}")
         lease = Lease(attempt_id=attempt_id(row.run_id, row.number), token=token, expires_at=expires)
-        claims.append(_claim(transaction, row, lease))
+        claims.append(_claim(transaction, row, lease, adopted=True))
     if leased:
         transaction.execute(_LEASE_AGAIN, leased)
     return claims
 
 
-def _claim(transaction: Transaction, row: Any, lease: Lease) -> Claim:
+def _claim(transaction: Transaction, row: Any, lease: Lease, *, adopted: bool) -> Claim:
     return Claim(
         lease=lease,
         run_id=row.run_id,
@@ -147,7 +174,7 @@ def _claim(transaction: Transaction, row: Any, lease: Lease) -> Claim:
         queue_config=config_of(transaction.connection, transaction.configs, row.queue_id, row.revision),
         spec=codec.decode_spec(row.spec),
         state=RunState(row.state),
-        adopted=True,
+        adopted=adopted,
         pinned=codec.decode_source(row.pinned),
         image=row.image,
         handle=codec.decode_handle(row.handle),

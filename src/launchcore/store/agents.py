@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from launchcore.plugin import AgentInfo, AgentNameTaken, Lease
+from launchcore.plugin import AgentInfo, AgentNameTaken, Lease, RunState
 from launchcore.queues.base import AgentRow
 from launchcore.store import codec, expiry, outcomes
-from launchcore.store.ids import split_attempt_id
+from launchcore.store.ids import attempt_id, split_attempt_id
 from launchcore.store.lookup import ATTEMPT, find_queue, is_attempt
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import agents, attempts, queues, runs
@@ -19,6 +19,9 @@ from launchcore.store.writer import Transaction
 
 _FORGOTTEN_AFTER = 7 * 86400.0
 """Agents that were not seen for so long are not listed any more."""
+
+_ANSWER_LOST_AFTER = 10.0
+"""Seconds: an attempt that its session does not name so long after the claim never arrived there."""
 
 _SESSION = Prepared(
     sa.select(agents.c.session, agents.c.expires_at).where(agents.c.name == bindparam("name"))
@@ -61,6 +64,11 @@ LEFT = (
         attempts.c.agent == bindparam("agent"),
         attempts.c.session == bindparam("session"),
     )
+)
+_UNSTARTED = LEFT.where(
+    attempts.c.handle.is_(None),
+    sa.or_(attempts.c.state == RunState.CLAIMED.value, attempts.c.state == RunState.PREPARING.value),
+    attempts.c.claimed_at < bindparam("before", type_=sa.Float),
 )
 _EXPIRE = (
     attempts.update()
@@ -132,6 +140,7 @@ def unregister(transaction: Transaction, agent: AgentInfo) -> None:
         if expiry.may_have_started(row):
             transaction.execute(_EXPIRE, {"p_id": row.id, "p_now": transaction.now})
             transaction.ring(f"queue:{row.queue}")
+            transaction.ring(f"adopt:{row.queue}")  # not every agent can: all are to look
         else:
             detail = f"agent {agent.name} left before attempt {row.number} started anything"
             outcomes.release(transaction, row, detail, fence=True)
@@ -144,8 +153,12 @@ def renew(
     *,
     lease_seconds: float,
     lost_after: float,
+    complete: bool = False,
 ) -> tuple[str, ...]:
     """Renew the session and those of the leases that are still its own; returns the others.
+
+    :param complete: these are all the leases that the session knows of. What it was given some time ago,
+        does not name, and has started nothing goes back to its queue: the answer to that claim was lost.
 
     Sweeps all queues, too: those that nobody claims from must not be forgotten.
     """
@@ -160,8 +173,19 @@ def renew(
         lost = tuple(
             attempt for attempt, each in asked.items() if _HELD.first(transaction.connection, each) is None
         )
+    if complete:
+        _take_back(transaction, agent, frozenset(asked))
     expiry.sweep(transaction, None, lost_after=lost_after)
     return lost
+
+
+def _take_back(transaction: Transaction, agent: AgentInfo, named: frozenset[str]) -> None:
+    before = transaction.now - _ANSWER_LOST_AFTER
+    values = {"agent": agent.name, "session": agent.session, "before": before}
+    for row in transaction.execute(_UNSTARTED, values).all():
+        if attempt_id(row.run_id, row.number) not in named:
+            detail = f"agent {row.agent} never heard of attempt {row.number}"
+            outcomes.release(transaction, row, detail, fence=True)
 
 
 def listed(connection: sa.Connection, *, now: float) -> tuple[AgentRow, ...]:

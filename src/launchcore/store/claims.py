@@ -77,12 +77,17 @@ WAITING = Prepared(
         run_specs.c.spec,
     )
     .join(run_specs, run_specs.c.seq == runs.c.seq)
-    .where(runs.c.queue_id == bindparam("queue"), runs.c.state == QUEUED, runs.c.retry_at.is_(None))
+    .where(
+        runs.c.queue_id == bindparam("queue"),
+        runs.c.lane == bindparam("lane"),
+        runs.c.state == QUEUED,
+        runs.c.retry_at.is_(None),
+    )
     .order_by(runs.c.priority, runs.c.seq)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=runs)
 )
-"""The next runs of a queue."""
+"""The next runs of a lane of a queue."""
 
 _TAKE = Prepared(
     runs.update()
@@ -107,6 +112,7 @@ _ATTEMPT = Prepared(
     "claimed_at",
     "run_seconds",
     "start_seconds",
+    "claim_key",
 )
 
 
@@ -127,14 +133,17 @@ def claim(
     lease_seconds: float,
     lost_after: float,
     host_bound: frozenset[str],
+    key: str = "",
 ) -> Found:
     """Lease up to ``limit`` attempts of these queues to the agent. A queue that is gone has none.
 
     :param lost_after: seconds after its lease when an attempt that nobody could adopt is given up.
     :param host_bound: names of runners whose objects only an agent of the same host can see.
+    :param key: the same key again gives the same session the same claims, those that have not ended: the
+        answer to the first may have been lost.
     :raises AgentNameTaken: another session of the agent's name has taken its place.
     """
-    heads = []
+    heads: list[Any] = []
     for name in dict.fromkeys(names):
         head = HEAD.first(transaction.connection, {"name": name, "host": agent.host, "agent": agent.name})
         if head is None:
@@ -143,6 +152,8 @@ def claim(
             raise AgentNameTaken(f"another session of agent {agent.name!r} has taken its place")
         if head.session is None or head.session_until <= transaction.now or limit <= 0:
             return Found()
+        if key and not heads and (earlier := adoption.again(transaction, agent, key)):
+            return Found(claims=tuple(earlier))
         heads.append(_brought_up_to_date(transaction, head, agent, lost_after))
     claims: list[Claim] = []
     for head in heads:
@@ -154,9 +165,10 @@ def claim(
                 limit=limit - len(claims),
                 lease_seconds=lease_seconds,
                 host_bound=host_bound,
+                key=key,
             )
     in_turn = _in_turn(transaction, heads, limit - len(claims))
-    claims += _lease(transaction, in_turn, agent, lease_seconds=lease_seconds, host_bound=host_bound)
+    claims += _lease(transaction, in_turn, agent, lease_seconds=lease_seconds, host_bound=host_bound, key=key)
     times = [at for head in heads for at in (head.next_due, head.next_retry) if at is not None]
     return Found(claims=tuple(claims), next_at=min(times, default=None))
 
@@ -182,7 +194,7 @@ def _in_turn(transaction: Transaction, heads: Iterable[Any], limit: int) -> list
     for head in heads:
         free = limit if head.max_running is None else min(limit, head.max_running - head.live)
         if room > 0 and free > 0 and not head.paused:
-            found = WAITING.run(transaction.connection, {"queue": head.id, "limit": free})
+            found = WAITING.run(transaction.connection, {"queue": head.id, "lane": "", "limit": free})
             waiting.append((head, found))
             room -= bool(found)  # with one from each there is enough: the later queues need no look
     picked: list[tuple[Any, Any]] = []
@@ -201,6 +213,7 @@ def _lease(
     *,
     lease_seconds: float,
     host_bound: frozenset[str],
+    key: str,
 ) -> list[Claim]:
     """Make a new attempt of each run."""
     now = transaction.now
@@ -229,6 +242,7 @@ def _lease(
                 "claimed_at": now,
                 "run_seconds": spec.limits.run_seconds,
                 "start_seconds": spec.limits.start_seconds,
+                "claim_key": key or None,
             }
         )
         claims.append(

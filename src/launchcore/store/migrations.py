@@ -1,20 +1,30 @@
 """From any older database to the present one: numbered steps, each in a transaction of its own.
 
-A change of :mod:`launchcore.store.tables` is one more step at the end of :data:`MIGRATIONS`, and a
-stored database of the version before it in ``tests/store``.
+A new database gets :mod:`launchcore.store.tables` as they are. A change of them is one more step at the
+end of :data:`MIGRATIONS`, for those that are there already, and a stored database of the version before
+it in ``tests/store``. A step is written in SQL, and never changed again.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import attrs
 import sqlalchemy as sa
 
 from launchcore.plugin import Fault, LaunchError, Reason
-from launchcore.store.sqlite import Sqlite
+from launchcore.store import version_2
 from launchcore.store.tables import metadata, schema_versions, service
+
+
+class Opened(Protocol):
+    """What a step needs of the database that it is carried out in."""
+
+    def begin(self, connection: sa.Connection) -> None: ...
+    def commit(self, connection: sa.Connection) -> None: ...
+    def rollback(self, connection: sa.Connection) -> None: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -26,12 +36,14 @@ class Migration:
     apply: Callable[[sa.Connection], None]
 
 
-def _first(connection: sa.Connection) -> None:
-    metadata.create_all(connection)
-    connection.execute(service.insert(), {"identity": secrets.token_hex(8)})
+def _first(_connection: sa.Connection) -> None:
+    raise AssertionError("a database without tables gets the present ones")
 
 
-MIGRATIONS = (Migration(number=1, what="the first tables", apply=_first),)
+MIGRATIONS = (
+    Migration(number=1, what="the first tables", apply=_first),
+    Migration(number=2, what=version_2.WHAT, apply=version_2.apply),
+)
 """In order, without a gap."""
 
 _LATEST = sa.select(sa.func.max(schema_versions.c.version))
@@ -45,7 +57,7 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(
-    database: Sqlite,
+    database: Opened,
     connection: sa.Connection,
     *,
     now: float,
@@ -61,22 +73,33 @@ def migrate(
         database.begin(connection)
         try:
             version = version_of(connection)  # another process may have been quicker
-            if version < known:
-                step = migrations[version]
-                step.apply(connection)
-                connection.execute(
-                    schema_versions.insert(), {"version": step.number, "what": step.what, "applied_at": now}
-                )
-                version = step.number
+            if version == 0:
+                _create(connection)
+                version = _note(connection, migrations, now)
+            elif version < known:
+                migrations[version].apply(connection)
+                version = _note(connection, migrations[version : version + 1], now)
             database.commit(connection)
         except BaseException:
             database.rollback(connection)
             raise
     if version > known:
+        where = getattr(database, "path", "")
         raise LaunchError(
-            f"the queue database {database.path} has version {version}; this launchcore knows {known}",
+            f"the queue database {where} has version {version}; this launchcore knows {known}",
             reason=Reason.CONFIG_ERROR,
             fault=Fault.USER,
             hint="install the newer launchcore that wrote it, or give another path in base_url",
         )
     return version
+
+
+def _create(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(service.insert(), {"identity": secrets.token_hex(8)})
+
+
+def _note(connection: sa.Connection, steps: Sequence[Migration], now: float) -> int:
+    rows = [{"version": step.number, "what": step.what, "applied_at": now} for step in steps]
+    connection.execute(schema_versions.insert(), rows)
+    return steps[-1].number

@@ -46,6 +46,7 @@ _BEGINNING = (
     .order_by(runs.c.id)
     .limit(6)
 )
+_QUEUES = sa.select(queues.c.id).where(queues.c.deleted_at.is_(None))
 _NAMED = sa.select(runs.c.id).where(runs.c.name == bindparam("name")).order_by(runs.c.seq.desc()).limit(1)
 _LATEST_IDS = sa.select(runs.c.id).order_by(runs.c.seq.desc()).limit(500)
 _LATEST_NAMES = sa.select(runs.c.name).where(runs.c.name.is_not(None)).order_by(runs.c.seq.desc()).limit(500)
@@ -124,15 +125,21 @@ def page(connection: sa.Connection, asked: RunFilter) -> Page:
     """
     limit = _limit(asked)
     queue_id = None if asked.queue is None else find_queue_ever(connection, asked.queue)
-    found = [row for query in queries(asked, queue_id) for row in connection.execute(query)]
+    in_queues = connection.execute(_QUEUES).scalars().all() if queue_id is None else (queue_id,)
+    found = [row for query in queries(asked, queue_id, in_queues) for row in connection.execute(query)]
     found.sort(key=lambda row: row.seq, reverse=True)
     rows = found[:limit]
     following = f"{rows[-1].seq:d}" if len(found) > limit else None
     return Page(runs=tuple(_infos(connection, rows, None)), next=following)
 
 
-def queries(asked: RunFilter, queue_id: int | None) -> list[Any]:
-    """The queries whose rows together hold a page, and one run more if there is one."""
+def queries(asked: RunFilter, queue_id: int | None, in_queues: Sequence[int]) -> list[Any]:
+    """The queries whose rows together hold a page, and one run more if there is one.
+
+    What is queued is found queue by queue, by an index that has it in order.
+
+    :param in_queues: the queues in which anything can be queued.
+    """
     base = _RUNS.limit(_limit(asked) + 1)
     if queue_id is not None:
         base = base.where(runs.c.queue_id == queue_id)
@@ -143,9 +150,8 @@ def queries(asked: RunFilter, queue_id: int | None) -> list[Any]:
         return [newest_first]
     found = [newest_first.where(_in_state(state)) for state in set(asked.states) - {RunState.QUEUED}]
     if RunState.QUEUED in asked.states:
-        # Sorted by an expression, so that the indexes of what is queued are read, not all runs in order.
-        queued = base.where(runs.c.state == QUEUED).order_by((runs.c.seq + 0).desc())
-        found += [queued.where(runs.c.retry_at.is_(None)), queued.where(runs.c.retry_at.is_not(None))]
+        queued = newest_first.where(runs.c.state == QUEUED)
+        found += [queued.where(runs.c.queue_id == each) for each in in_queues]
     return found
 
 

@@ -15,6 +15,12 @@ from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, LargeBinary,
 metadata = sa.MetaData()
 
 
+BigInt = sa.BigInteger().with_variant(Integer, "sqlite")
+"""A number that outgrows 32 bits. SQLite's integers have 64 always."""
+_Sorted = Text().with_variant(Text(collation="C"), "postgresql")
+"""A text whose order counts: by its bytes, as SQLite sorts all texts."""
+
+
 def _index(name: str, *columns: Column[Any], where: sa.ColumnElement[bool] | None = None) -> sa.Index:
     """An index over all rows, or over those that satisfy ``where``."""
     return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
@@ -22,6 +28,8 @@ def _index(name: str, *columns: Column[Any], where: sa.ColumnElement[bool] | Non
 
 QUEUED: sa.ColumnClause[str] = sa.literal_column("'queued'")
 """Written out, not bound: a partial index serves only a query that repeats its condition."""
+NO_LANE: sa.ColumnClause[str] = sa.literal_column("''")
+"""Of a run that nothing but its queue limits (:mod:`launchcore.store.lanes`). Written out as well."""
 
 schema_versions = Table(
     "schema_versions",
@@ -84,11 +92,35 @@ job_versions = Table(
     sa.UniqueConstraint("job_id", "digest"),
 )
 
+arrays = Table(
+    "arrays",
+    metadata,
+    Column("seq", BigInt, primary_key=True),
+    Column("id", _Sorted, nullable=False, unique=True),
+    Column("queue_id", Integer, ForeignKey("queues.id"), nullable=False),
+    Column("name", Text),
+    Column("submitter", Text, nullable=False),
+    Column("submit_key", Text),
+    Column("submitted_at", Float, nullable=False),
+    Column("axes", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("max_parallel", Integer),
+)
+sa.Index(
+    "arrays_key",
+    arrays.c.queue_id,
+    arrays.c.submit_key,
+    unique=True,
+    sqlite_where=arrays.c.submit_key.is_not(None),
+    postgresql_where=arrays.c.submit_key.is_not(None),
+)
+_index("arrays_name", arrays.c.name, arrays.c.seq, where=arrays.c.name.is_not(None))
+
 runs = Table(
     "runs",
     metadata,
-    Column("seq", Integer, primary_key=True),  # first in, first out
-    Column("id", Text, nullable=False, unique=True),
+    Column("seq", BigInt, primary_key=True),  # first in, first out
+    Column("id", _Sorted, nullable=False, unique=True),
     Column("queue_id", Integer, ForeignKey("queues.id"), nullable=False),
     Column("state", Text, nullable=False),
     Column("priority", Integer, nullable=False),
@@ -107,21 +139,37 @@ runs = Table(
     Column("lost", Integer, nullable=False, server_default="0"),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("failure", Text),  # of those that failed or were cancelled, and of no others
-    Column("exit_code", Integer),
+    Column("exit_code", BigInt),
     Column("signal", Integer),
     Column("pinned", Text),
     Column("image", Text),
     Column("retry_of", Text),
     Column("changes", Integer, nullable=False, server_default="1"),
+    Column("lane", _Sorted, nullable=False, server_default=""),  # which limits it shares, and with whom
+    Column("preempted", Integer, nullable=False, server_default="0"),
+    Column("quarantined", Boolean, nullable=False, server_default=sa.false()),
+    Column("queue_seconds", Float),
+    Column("queue_until", Float),  # when it has waited for too long, while it is queued
+    Column("array_seq", BigInt, ForeignKey("arrays.seq")),
+    Column("array_index", Integer),
 )
 _index(
     "runs_claim",
     runs.c.queue_id,
+    runs.c.lane,
     runs.c.priority,
     runs.c.seq,
     where=sa.and_(runs.c.state == QUEUED, runs.c.retry_at.is_(None)),
 )
 _index("runs_retry", runs.c.queue_id, runs.c.retry_at, where=runs.c.retry_at.is_not(None))
+_index("runs_queued", runs.c.queue_id, runs.c.seq, where=runs.c.state == QUEUED)
+_index(
+    "runs_overdue",
+    runs.c.queue_id,
+    runs.c.queue_until,
+    where=sa.and_(runs.c.state == QUEUED, runs.c.queue_until.is_not(None)),
+)
+_index("runs_array", runs.c.array_seq, runs.c.array_index, where=runs.c.array_seq.is_not(None))
 _index("runs_failed", runs.c.state, runs.c.seq, where=runs.c.failure.is_not(None))
 _index("runs_queue", runs.c.queue_id, runs.c.seq)
 _index("runs_submitter", runs.c.submitter, runs.c.seq)
@@ -139,15 +187,15 @@ sa.Index(
 run_specs = Table(
     "run_specs",
     metadata,
-    Column("seq", Integer, ForeignKey("runs.seq"), primary_key=True, autoincrement=False),
+    Column("seq", BigInt, ForeignKey("runs.seq"), primary_key=True, autoincrement=False),
     Column("spec", Text, nullable=False),
 )
 
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", sa.BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("run_seq", Integer, ForeignKey("runs.seq"), nullable=False),
+    Column("id", BigInt, primary_key=True, autoincrement=False),
+    Column("run_seq", BigInt, ForeignKey("runs.seq"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("queue_id", Integer, ForeignKey("queues.id"), nullable=False),
     Column("revision", Integer, nullable=False),
@@ -171,15 +219,24 @@ attempts = Table(
     Column("verdict", Text),
     Column("handle", Text),
     Column("failure", Text),
-    Column("exit_code", Integer),
+    Column("exit_code", BigInt),
     Column("signal", Integer),
     Column("usage", Text),
-    Column("log_bytes", Integer, nullable=False, server_default="0"),
-    Column("log_tail", Integer, nullable=False, server_default="0"),  # the offset of its last chunk
+    Column("log_bytes", BigInt, nullable=False, server_default="0"),
+    Column("log_tail", BigInt, nullable=False, server_default="0"),  # the offset of its last chunk
     Column("log_cursor", Text),
+    Column("lane", _Sorted, nullable=False, server_default=""),  # its run's
+    Column("claim_key", Text),  # of the claim that leased it last
 )
 """``id`` is made of ``run_seq`` and ``number`` (:func:`launchcore.store.lookup.attempt_key`)."""
 _index("attempts_live", attempts.c.queue_id, attempts.c.due_at, where=attempts.c.ended_at.is_(None))
+_index(
+    "attempts_lane",
+    attempts.c.queue_id,
+    attempts.c.lane,
+    where=sa.and_(attempts.c.ended_at.is_(None), attempts.c.lane != NO_LANE),
+)
+_index("attempts_session", attempts.c.session, attempts.c.claim_key, where=attempts.c.ended_at.is_(None))
 _index("attempts_stop", attempts.c.session, attempts.c.stop_at, where=attempts.c.stop_at.is_not(None))
 _index(
     "attempts_adopt",
@@ -191,23 +248,23 @@ _index(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("run_seq", Integer, ForeignKey("runs.seq"), nullable=False),
+    Column("id", BigInt, primary_key=True),
+    Column("run_seq", BigInt, ForeignKey("runs.seq"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("at", Float, nullable=False),
     Column("stage", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("seconds", Float),
-    Column("mark", Integer, nullable=False),  # a checksum: the same event again is not stored again
+    Column("mark", BigInt, nullable=False),  # a checksum: the same event again is not stored again
     sa.UniqueConstraint("run_seq", "attempt", "at", "mark"),
 )
 
 log_chunks = Table(
     "log_chunks",
     metadata,
-    Column("attempt_id", Integer, ForeignKey("attempts.id"), primary_key=True),
-    Column("offset", Integer, primary_key=True, autoincrement=False),
+    Column("attempt_id", BigInt, ForeignKey("attempts.id"), primary_key=True),
+    Column("offset", BigInt, primary_key=True, autoincrement=False),
     Column("data", LargeBinary, nullable=False),
 )
 
@@ -225,3 +282,61 @@ agents = Table(
     Column("seen_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False),  # SHA-256 of the secret: it has 256 bits of chance
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+    Column("revoked_by", Text),
+    Column("used_at", Float),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInt, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("queue_id", Integer, ForeignKey("queues.id"), primary_key=True),
+    Column("job_name", Text, primary_key=True),
+    Column("job_version", Integer, primary_key=True, autoincrement=False),
+    Column("runs", Integer, nullable=False),
+    Column("latest", Text, nullable=False),  # the id of the run that was quarantined last
+    Column("at", Float, nullable=False),
+)
+"""Versions of jobs whose runs were quarantined, how many in a row; one that succeeds ends the row."""
+
+archives = Table(
+    "archives",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("upload", _Sorted, nullable=False),
+    Column("size", BigInt, nullable=False),
+    Column("stored_at", Float, nullable=False),
+)
+"""Where archives are in the database: replicas of a server share no disk. SQLite has files instead."""
+
+archive_chunks = Table(
+    "archive_chunks",
+    metadata,
+    Column("upload", _Sorted, primary_key=True),  # later ones sort after earlier ones
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""All of them but an upload's last have the same length."""
