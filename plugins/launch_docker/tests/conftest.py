@@ -40,13 +40,16 @@ class Bench:
         self.site = make_site(root)
         self.context = RecordingContext()
         self.settings = Settings(host=host, **settings)
+        self.engines: list[Engine] = []
         self.runner = self.again()
         self.engine = self.runner.engine
         self.run = uuid.uuid4().hex[:8]
         self.number = 0
 
     def again(self) -> DockerRunner:
-        return DockerRunner(Engine(self.settings, environ={}), self.site)
+        """Another runner at the same site, as an agent that was restarted has it."""
+        self.engines.append(Engine(self.settings, environ={}))
+        return DockerRunner(self.engines[-1], self.site)
 
     def plan(self, *command: str, config: RunConfig | None = None, **changes: Any) -> RunPlan:
         self.number += 1
@@ -113,7 +116,8 @@ class Bench:
     def close(self) -> None:
         for handle in self.runner.owned():
             self.runner.cleanup(handle)
-        self.engine.close()
+        for engine in self.engines:
+            engine.close()
 
 
 @pytest.fixture

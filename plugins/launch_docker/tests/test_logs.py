@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from itertools import accumulate, cycle
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from launch_docker.logs import Chunks, Frames, Pending, Position, position, seconds, since_parameter
+from launch_docker.frames import Block, Chunks, Frames, seconds, since_parameter
+from launch_docker.logs import Pending, Position, position
 
 
 def at(nanoseconds: int) -> str:
@@ -19,6 +22,14 @@ def at(nanoseconds: int) -> str:
 def frame(message: tuple[str, bytes], stream: int = 1) -> bytes:
     body = message[0].encode() + b" " + message[1]
     return bytes([stream, 0, 0, 0]) + len(body).to_bytes(4, "big") + body
+
+
+def block(messages: list[tuple[str, bytes]]) -> Block:
+    return Block([time for time, _ in messages], [data for _, data in messages])
+
+
+def messages_of(block: Block) -> list[tuple[str, bytes]]:
+    return list(zip(block.times, block.parts, strict=True))
 
 
 # Times of two interleaved outputs: nearly ascending, with equal ones.
@@ -40,7 +51,7 @@ def test_resumed_at_any_cursor_it_is_the_same_log(
     for _ in range(10_000):
         start = position(cursor)
         pending = Pending(start)
-        pending.add([message for message in log if message[0] >= start.since])
+        pending.add(block([message for message in log if message[0] >= start.since]))
         assert pending.gap is None
         data = pending.take(limit)
         cursor = pending.position.cursor()
@@ -50,6 +61,30 @@ def test_resumed_at_any_cursor_it_is_the_same_log(
     assert found == b"".join(data for _, data in log)
 
 
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.one_of(st.integers(0, 3 * 10**9), st.sampled_from([0, 6 * 10**9])), max_size=80),
+    st.lists(st.integers(1, 30), min_size=1, max_size=10),
+    st.booleans(),
+)
+def test_many_messages_at_once_are_counted_like_one_after_the_other(
+    steps: list[int], sizes: list[int], orderly: bool
+) -> None:
+    """The short way over messages whose times ascend leads to the same cursor, whatever the blocks."""
+    times = [at(number) for number in accumulate(steps)]
+    if not orderly:
+        random.Random(len(times)).shuffle(times)
+    one, many, begin = Position(), Position(), 0
+    for size in cycle(sizes):
+        for time in times[begin : begin + size]:
+            one._step(time)
+        many.advance(times[begin : begin + size])
+        assert attrs.astuple(many) == attrs.astuple(one)
+        begin += size
+        if begin >= len(times):
+            break
+
+
 @settings(deadline=None)
 @given(MESSAGES, st.integers(1, 50))
 def test_frames_cut_anywhere(raw: list[tuple[int, bytes]], cut: int) -> None:
@@ -57,7 +92,9 @@ def test_frames_cut_anywhere(raw: list[tuple[int, bytes]], cut: int) -> None:
     stream = b"".join(map(frame, messages))
     frames = Frames(tty=False)
     found = [
-        each for start in range(0, len(stream), cut) for each in frames.feed(stream[start : start + cut])
+        each
+        for start in range(0, len(stream), cut)
+        for each in messages_of(frames.feed(stream[start : start + cut]))
     ]
     assert found == [(time, data if data.endswith(b"\n") else data + b"\n") for time, data in messages]
 
@@ -66,7 +103,7 @@ def test_the_local_driver_forgets_the_end_of_a_long_line() -> None:
     """Recorded from Docker 20.10: pieces of 16 KiB, and a last one without a line end."""
     parts = [(at(1), b"x" * 16384), (at(1), b"x" * 100), (at(2), b"end\n")]
     found = Frames(tty=False).feed(b"".join(map(frame, parts)))
-    assert b"".join(data for _, data in found) == b"x" * 16484 + b"\nend\n"
+    assert b"".join(found.parts) == b"x" * 16484 + b"\nend\n"
 
 
 def test_a_terminals_lines_and_pieces() -> None:
@@ -77,14 +114,16 @@ def test_a_terminals_lines_and_pieces() -> None:
     )
     frames = Frames(tty=True)
     found = [
-        each for start in range(0, len(stream), 999) for each in frames.feed(stream[start : start + 999])
+        part
+        for start in range(0, len(stream), 999)
+        for part in frames.feed(stream[start : start + 999]).parts
     ]
-    found += frames.rest()
-    assert b"".join(data for _, data in found) == b"one\r\n" + b"x" * 16384 + b"y" * 10 + b"\r\nlast"
+    found += frames.rest().parts
+    assert b"".join(found) == b"one\r\n" + b"x" * 16384 + b"y" * 10 + b"\r\nlast"
 
 
 def test_the_engines_own_errors_are_not_the_runs_log() -> None:
-    assert Frames(tty=False).feed(frame((at(1), b"Error grabbing logs"), stream=3)) == []
+    assert Frames(tty=False).feed(frame((at(1), b"Error grabbing logs"), stream=3)) == Block()
 
 
 def test_no_stream_at_all() -> None:
@@ -95,7 +134,7 @@ def test_no_stream_at_all() -> None:
 def test_what_was_rotated_away_is_told() -> None:
     start = Position(since=at(10), known=3, total=9, latest=at(10))
     pending = Pending(start)
-    pending.add([(at(50), b"later\n")])
+    pending.add(block([(at(50), b"later\n")]))
 
     assert pending.gap is not None
     assert pending.take(100) == b"later\n"
@@ -104,7 +143,7 @@ def test_what_was_rotated_away_is_told() -> None:
 
 def test_podmans_times_become_dockers() -> None:
     frames = Frames(tty=False)
-    ((time, data),) = frames.feed(frame(("2026-11-23T18:50:50.5+01:00", b"x\n")))
+    ((time, data),) = messages_of(frames.feed(frame(("2026-11-23T18:50:50.5+01:00", b"x\n"))))
     assert (time, data) == ("2026-11-23T17:50:50.500000000Z", b"x\n")
 
 

@@ -17,10 +17,10 @@ from launch_docker.build_diagnosis import (
     is_temporary,
     registry_failed,
 )
-from launch_docker.build_stream import stopping
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, away
 from launch_docker.images import auth_header, reference
+from launch_docker.streams import stopping
 from launchcore.plugin import ImageRef, LaunchError, Reason, StageContext
 
 Credentials = Mapping[str, str]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from launch_docker.errors import one_line, start_failed
-from launch_docker.logs import seconds
+from launch_docker.frames import seconds
 from launchcore.plugin import Failure, Fault, LaunchError, Phase, Reason, RunStatus, Stage
 
 RUN_SECONDS_LABEL: Final = "launchcore.docker.run-seconds"

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from launch_docker.endpoint import Endpoint, locate
 from launch_docker.errors import EngineAway, EngineError, one_line
 from launch_docker.settings import Settings
+from launch_docker.streams import cut
 from launch_docker.tunnel import Tunnel
 from launchcore.plugin import Fault, LaunchError, Reason
 
@@ -38,9 +38,9 @@ class Engine:
         self._client: APIClient | None = None
         self._tunnel = Tunnel(self.endpoint.url) if self.endpoint.url.startswith("ssh://") else None
         self._version: str | None = settings.api_version
-        self._healthy = False
-        """The last request reached the engine."""
         self._info: dict[str, Any] | None = None
+        self._streams: weakref.WeakSet[requests.Response] = weakref.WeakSet()
+        self._closing: list[weakref.WeakMethod[Callable[[], None]]] = []
         self.calls = 0
         """Requests made so far."""
 
@@ -77,6 +77,7 @@ class Engine:
 
         :param body: sent as JSON; ``data``: sent as it is.
         :param seconds: how long the engine may be silent; without it, ``answer_seconds``.
+        :param stream: the answer is read as it comes; whoever asked closes it.
         """
         import requests
 
@@ -101,13 +102,15 @@ class Engine:
                 verify=client.verify,
             )
         except (requests.RequestException, OSError) as error:
-            self._healthy = False
             raise _away(error) from error
         if response.status_code >= 400:
             self._refuse(response)
+        if stream:
+            with self._lock:
+                self._streams.add(response)
         return response
 
-    def lines(self, response: requests.Response) -> Iterable[dict[str, Any]]:
+    def lines(self, response: requests.Response) -> Iterator[dict[str, Any]]:
         """The JSON values of a streamed answer, as they come.
 
         :raises EngineAway: the stream broke off.
@@ -129,11 +132,29 @@ class Engine:
                         buffer = buffer[end:]
                         if isinstance(value, dict):
                             yield value
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            ValueError,
+            AttributeError,
+        ) as error:
             raise _away(error) from error
 
+    def at_close(self, close: Callable[[], None]) -> None:
+        """Have a reader with a thread of its own closed before the connections are. It is held weakly."""
+        with self._lock:
+            self._closing.append(weakref.WeakMethod(close))
+
     def close(self) -> None:
-        """Close all connections. Idempotent."""
+        """Close all connections, those too that somebody still reads from. Idempotent."""
+        for reference in self._closing:
+            if (close := reference()) is not None:
+                close()
+        with self._lock:
+            streams, self._streams = list(self._streams), weakref.WeakSet()
+        for response in streams:
+            cut(response)
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -154,11 +175,8 @@ class Engine:
                     self._client = self._make_client()
                     # An engine that is dropped hangs up, whoever forgot to close it.
                     weakref.finalize(self, self._client.close)
-                if not self._healthy:
-                    self._knock()
                 if self._version is None:
                     self._version = self._negotiate(self._client)
-                self._healthy = True
                 return self._client
         except (requests.RequestException, OSError, ValueError) as error:
             raise _away(error) from error
@@ -190,17 +208,13 @@ class Engine:
                 fault=Fault.INFRASTRUCTURE,
                 hint="look at the engine's URL and TLS files (plugins.docker, DOCKER_*)",
             ) from None
-        # No look for proxies and netrc at every request: a socket has none.
-        client.trust_env = not client.base_url.startswith("http+docker://")
-        return client
+        if client.base_url.startswith("http+docker://"):
+            from launch_docker.transport import UnixAdapter
 
-    def _knock(self) -> None:
-        """Is anybody there? The SDK's connections leave a socket open when they cannot connect."""
-        path = self._tunnel.socket if self._tunnel else self.endpoint.socket
-        if path is not None:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(self.settings.connect_seconds)
-                probe.connect(path)
+            path = self._tunnel.socket if self._tunnel else self.endpoint.socket
+            client.mount("http+docker://", UnixAdapter(str(path), POOL))
+            client.trust_env = False  # no look for proxies and netrc at every request: a socket has none
+        return client
 
     def _negotiate(self, client: APIClient) -> str:
         """The newest version of the API that the engine speaks."""

@@ -19,6 +19,7 @@ from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, away, pull_failed
 from launch_docker.manifest import Image
 from launch_docker.settings import Prune, size
+from launch_docker.streams import stopping
 from launch_docker.tags import IMAGE_OWNER_LABEL
 from launchcore.plugin import (
     CredentialHelper,
@@ -251,7 +252,7 @@ class Images:
                 stream=True,
                 seconds=self._engine.settings.pull_stall_seconds,
             )
-            with context.on_cancel(response.close):
+            with stopping(context, response):
                 # The engine answers 200 and says only in the stream that it has failed.
                 for line in self._engine.lines(response):
                     if "error" in line or "errorDetail" in line:

@@ -177,10 +177,11 @@ class Observer:
         """What the engine still remembers of a container that nobody here has listened to."""
         filters = {"type": ["container"], "container": [container], "event": ["kill", "oom"]}
         params = {"filters": filters, "since": f"{started:.3f}", "until": f"{time.time():.3f}"}
-        with contextlib.suppress(EngineError):
-            for event in self._engine.lines(
-                self._engine.request("GET", "/events", params=params, stream=True)
-            ):
+        with (
+            contextlib.suppress(EngineError),
+            self._engine.request("GET", "/events", params=params, stream=True) as response,
+        ):
+            for event in self._engine.lines(response):
                 self._note(event)
 
     def _booted_at(self) -> float | None:

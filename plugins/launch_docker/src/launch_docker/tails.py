@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError
-from launch_docker.logs import Frames, Pending, position, since_parameter
+from launch_docker.frames import Frames, since_parameter
+from launch_docker.logs import Pending, position
 from launch_docker.wire import Wire
 from launchcore.plugin import LaunchError, LogBatch
 
@@ -22,6 +23,9 @@ AHEAD = 4 << 20
 """Bytes that are received of a log before somebody takes them; the engine keeps the rest."""
 AGAIN = 0.5
 """Seconds before a stream that broke off is opened again."""
+GATHER = 0.001
+"""Seconds for which what comes is gathered. The engine sends each line by itself, and to take them one by
+one costs more than all else; a socket holds some 270 of them."""
 IDLE = 60.0
 """Seconds after which a stream that nobody asks for is closed."""
 
@@ -67,6 +71,7 @@ class Follower:
         self._lock = threading.Lock()
         self._changes: list[tuple[Tail, bool]] = []
         self._bell: int | None = None
+        self._thread: threading.Thread | None = None
 
     def follow(self, tail: Tail) -> None:
         """Receive from it, from now on or again."""
@@ -75,6 +80,12 @@ class Follower:
     def drop(self, tail: Tail) -> None:
         """Close it."""
         self._change(tail, False)
+
+    def join(self) -> None:
+        """Wait until the thread has left, which it does when there is nothing to follow."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5)
 
     def _change(self, tail: Tail, wanted: bool) -> None:
         with self._lock:
@@ -86,7 +97,8 @@ class Follower:
             reader, self._bell = os.pipe()
             os.set_blocking(reader, False)
             os.set_blocking(self._bell, False)
-            threading.Thread(target=self._run, args=(reader,), daemon=True, name="docker-logs").start()
+            self._thread = threading.Thread(target=self._run, args=(reader,), daemon=True, name="docker-logs")
+            self._thread.start()
 
     def _run(self, bell: int) -> None:
         with selectors.DefaultSelector() as selector:
@@ -103,6 +115,7 @@ class Follower:
                         with contextlib.suppress(BlockingIOError):
                             os.read(bell, 4096)
                 self._drop_idle(selector, following)
+                time.sleep(GATHER)
         os.close(bell)
 
     def _apply(self, selector: selectors.BaseSelector, following: dict[int, Tail]) -> None:
@@ -164,6 +177,16 @@ class Tails:
         self._again: dict[str, float] = {}
         self._lock = threading.Lock()
         self._follower = Follower()
+        engine.at_close(self.close)
+
+    def close(self) -> None:
+        """Close all streams, and wait for the thread that follows them."""
+        with self._lock:
+            tails = list(self._open.values())
+            self._open.clear()
+        for tail in tails:
+            self._close(tail)
+        self._follower.join()
 
     def read(self, container: str, *, tty: bool, cursor: str | None, limit: int) -> LogBatch:
         """At most ``limit`` bytes after ``cursor``.
@@ -220,6 +243,7 @@ class Tails:
         if not tail.follow:
             while tail.pending.size < limit and not tail.wire.over:
                 tail.receive(wait=True)
+                time.sleep(GATHER)
         with tail.lock:
             was_full = tail.full
             data = tail.pending.take(limit)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError
+from launch_docker.streams import cut
 from launchcore.plugin import OWNER_LABEL
 
 log = logging.getLogger("launchcore.docker")
@@ -54,7 +56,7 @@ class Watch:
         with self._lock:
             stream = self._stream
         if stream is not None:
-            _shut(stream)
+            cut(stream)
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -62,11 +64,12 @@ class Watch:
         pause, away, missed = AGAIN[0], False, True
         while not self._closed.is_set():
             try:
-                for event in self._listen(since, missed):
-                    since = _after(event) or since
-                    pause, away = AGAIN[0], False
-                    self.last_event = time.monotonic()
-                    self._handle(event)
+                with contextlib.closing(self._listen(since, missed)) as events:
+                    for event in events:
+                        since = _after(event) or since
+                        pause, away = AGAIN[0], False
+                        self.last_event = time.monotonic()
+                        self._handle(event)
                 pause, missed = AGAIN[0], True  # the engine has closed the stream, in order
             except EngineAway as error:
                 quiet = time.monotonic() - self.last_event >= QUIET * 0.9 and self.connected
@@ -83,21 +86,21 @@ class Watch:
             self._closed.wait(pause)
             pause = min(pause * 2, AGAIN[1])
 
-    def _listen(self, since: str | None, missed: bool) -> Any:
+    def _listen(self, since: str | None, missed: bool) -> Generator[Mapping[str, Any], None, None]:
         filters = {"type": ["container"], "event": list(ACTIONS), "label": [f"{OWNER_LABEL}={self._owner}"]}
         response = self._engine.request(
             "GET", "/events", params={"filters": filters, "since": since}, stream=True, seconds=QUIET
         )
-        with self._lock:
-            self._stream = response
-        if self._closed.is_set():
-            response.close()
-            return
-        # The stream is open: what happened before is in the list, what happens from now on in the stream.
-        self.connected = True
-        self.last_event = time.monotonic()
-        self._relist(missed)
-        yield from self._engine.lines(response)
+        with response:
+            with self._lock:
+                self._stream = response
+            if self._closed.is_set():
+                return
+            # The stream is open: what was before is in the list, what happens from now on in the stream.
+            self.connected = True
+            self.last_event = time.monotonic()
+            self._relist(missed)
+            yield from self._engine.lines(response)
 
     def _handle(self, event: Mapping[str, Any]) -> None:
         try:
@@ -116,13 +119,3 @@ def _after(event: Mapping[str, Any]) -> str | None:
         return None
     nano += 1
     return f"{nano // 10**9}.{nano % 10**9:09d}"
-
-
-def _shut(response: Any) -> None:
-    """End a stream that another thread reads: shut its socket down, so that the read returns."""
-    import socket
-
-    try:
-        response.raw._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001
-    except Exception:
-        response.close()

@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from launch_docker.errors import EngineAway
-from launch_docker.logs import Chunks
+from launch_docker.frames import Chunks
 
 if TYPE_CHECKING:
     import requests

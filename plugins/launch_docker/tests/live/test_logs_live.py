@@ -95,7 +95,7 @@ def test_what_was_rotated_away_is_said(bench: Any) -> None:
     bench.engine.request("POST", f"/exec/{made['Id']}/start", body={"Detach": True})
 
     def said() -> bool:
-        bench.runner._tails.forget(handle.data["id"])
+        # Lines that come before the engine has rotated move the stream on; then this cursor opens a new one.
         batch = bench.runner.logs(handle, cursor, 100)
         return bool(batch.data) and batch.gap is not None
 

@@ -1,4 +1,4 @@
-"""Streams of the engine that a cancel must be able to end, from another thread."""
+"""Answers of the engine that are read as they come: closed by whoever reads them, ended by others."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def stopping(context: StageContext, response: requests.Response) -> Iterator[None]:
-    """While in the block, a cancel ends the answer: what reads it sees its end.
+    """While in the block, a cancel ends the answer: what reads it sees its end. After it, it is closed.
 
-    The engine cancels a build or push whose connection has gone.
+    The engine cancels a build, push or pull whose connection has gone.
     """
-    with context.on_cancel(lambda: cut(response)):
+    with response, context.on_cancel(lambda: cut(response)):
         yield
 
 
 def cut(response: requests.Response) -> None:
-    """End the connection, also for a thread that waits for it; closing alone would not wake it."""
+    """End the connection, also for a thread that waits for it; closing would not wake it. Idempotent."""
     body: Any = response.raw
     with contextlib.suppress(Exception):
         connection: socket.socket = body._fp.fp.raw._sock  # noqa: SLF001
