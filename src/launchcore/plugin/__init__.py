@@ -12,6 +12,7 @@ from launchcore.plugin.claims import (
     Lease,
     LeaseLost,
     LogAppend,
+    LogBehind,
     LogPosition,
     Outcome,
     QueueClient,
@@ -45,7 +46,7 @@ from launchcore.plugin.protocols import (
     Source,
     StageContext,
 )
-from launchcore.plugin.runs import Priority, QueueConfig, RetryPolicy, RunSpec, RunState
+from launchcore.plugin.runs import ArrayMember, Priority, QueueConfig, RetryPolicy, RunSpec, RunState
 from launchcore.plugin.secret import REDACTED, Secret
 from launchcore.plugin.settings import NoSettings, setting
 from launchcore.plugin.specs import (
@@ -88,6 +89,7 @@ __all__ = [
     "RUN_LABEL",
     "AgentInfo",
     "AgentNameTaken",
+    "ArrayMember",
     "BuildPlan",
     "Builder",
     "BuilderSpec",
@@ -118,6 +120,7 @@ __all__ = [
     "Limits",
     "LogAppend",
     "LogBatch",
+    "LogBehind",
     "LogPosition",
     "Login",
     "NoSettings",

@@ -14,7 +14,7 @@ from typing import IO, Protocol
 import attrs
 
 from launchcore.plugin.failures import Failure, Fault, LaunchError, Reason, Stage
-from launchcore.plugin.runs import QueueConfig, RunSpec, RunState
+from launchcore.plugin.runs import ArrayMember, QueueConfig, RunSpec, RunState
 from launchcore.plugin.values import RunHandle, SourceRef
 
 
@@ -108,6 +108,10 @@ class Claim:
     """When the run must be over, once it runs."""
     stop: Reason | None = None
     """It is already to be stopped (cancelled while its agent was away, deadline passed)."""
+    resumed: bool = False
+    """An earlier attempt ran and was preempted, evicted or lost, or failed and is tried again: what it left
+    behind (a checkpoint) may be there."""
+    array: ArrayMember | None = None
 
     @property
     def attempt_id(self) -> str:
@@ -136,6 +140,15 @@ class LogAppend:
     offset: int
     data: bytes
     cursor: str | None
+
+
+class LogBehind(LaunchError):
+    """A :class:`LogAppend` begins behind the end of what is stored, which is ``position``; nothing was
+    written. An agent that has stored more was told so by a database that has been restored since."""
+
+    def __init__(self, detail: str, *, position: LogPosition) -> None:
+        super().__init__(detail, reason=Reason.INFRASTRUCTURE, fault=Fault.CORE)
+        self.position = position
 
 
 class Verdict(enum.Enum):
@@ -242,6 +255,7 @@ class QueueClient(Protocol):
         """Write about one attempt.
 
         :raises LeaseLost: the token is not the attempt's any more; nothing was written.
+        :raises LogBehind: less of the log is stored than it should; nothing was written.
         """
 
     def release(self, lease: Lease, detail: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
@@ -47,17 +48,37 @@ class Priority(enum.IntEnum):
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is tried again.
+    """When an attempt that did not succeed is tried again.
 
     ``max_lost``: attempts that may be lost (agent or machine died) before the run is quarantined as
-    failed, so that a poison run does not kill every agent in turn. ``reasons`` and ``max_retries``:
-    which failures are tried again, and how often. ``delay_seconds`` doubles with each retry.
+    failed, so that a poison run does not kill every agent in turn. ``max_quarantined``: after so many
+    quarantined runs of one version of a job, without one that succeeded between them, its queue takes no
+    more of them until its owner releases it; 0: never.
+
+    ``reasons`` and ``max_retries``: which failures are tried again, and how often. The first retry waits
+    for ``delay_seconds``, each further one twice as long, up to ``max_delay_seconds``; of each wait, a part
+    chosen by chance, up to the share ``jitter``, is left out, so that what failed together does not come back
+    together. ``max_preempted``: how often an attempt that was preempted or evicted is resumed, at once and
+    uncounted.
     """
 
     max_lost: int = 3
     reasons: tuple[Reason, ...] = ()
     max_retries: int = 0
     delay_seconds: float = 5.0
+    max_delay_seconds: float = 3600.0
+    jitter: float = 0.1
+    max_preempted: int = 10
+    max_quarantined: int = 3
+
+
+@attrs.frozen(kw_only=True)
+class ArrayMember:
+    """A run's place in the run array that it is a member of. ``index`` counts from 0."""
+
+    id: str
+    index: int
+    size: int
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +101,8 @@ class RunSpec:
     build_args: Mapping[str, str] = attrs.field(factory=dict)
     job: str | None = None
     """``name:version`` of the job it was made from."""
+    retry: RetryPolicy | None = None
+    """The run's own, within the bounds of the queue's; ``None``: the queue's."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,9 +120,17 @@ class QueueConfig:
     builder: Mapping[str, Json] | None = None
     registry: Mapping[str, Json] | None = None
     max_running: int | None = None
+    """Runs at a time, over all agents."""
+    max_running_per_submitter: int | None = None
+    max_queued: int | None = None
+    """Runs that may wait at a time; more are refused when they are submitted."""
+    max_queued_per_submitter: int | None = None
+    max_priority: Literal["critical", "high", "medium", "low"] = "critical"
+    """The most urgent that a run may ask for."""
     limits: Limits = Limits()
     """Defaults of a run's limits, and their upper bounds."""
     retry: RetryPolicy = RetryPolicy()
+    """Of runs that say nothing else, and the bounds of what they may say."""
     open_env: tuple[str, ...] = ("*",)
     """Patterns of variable names that a run may set."""
     closed_env: tuple[str, ...] = ("LD_*", "DYLD_*", "PATH", "PYTHONHOME", "PYTHONSTARTUP", "LAUNCHCORE_*")

@@ -71,13 +71,15 @@ class Limits:
     """Bounds on a run. ``None`` means: no bound of the run's own.
 
     ``run_seconds`` counts from the moment it runs, ``start_seconds`` from the start call to running,
-    ``grace_seconds`` from asking a run to stop to forcing it.
+    ``grace_seconds`` from asking a run to stop to forcing it. ``queue_seconds``: how long it may wait for an
+    agent, each time that it is queued; the queue service ends one that waited longer.
     """
 
     run_seconds: float | None = None
     start_seconds: float | None = None
     memory_bytes: int | None = None
     grace_seconds: float = 10.0
+    queue_seconds: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ from typing import IO, Protocol
 import attrs
 
 from launchcore.plugin import (
+    ArrayMember,
     Failure,
     Json,
     LaunchError,
@@ -46,6 +47,9 @@ class QueueInfo:
     """Runs that hold a slot: claimed, preparing, starting or running."""
     agents: tuple[str, ...] = ()
     """Live agents that serve it."""
+    refused_jobs: tuple[str, ...] = ()
+    """Versions of jobs (``name:version``) that it takes no more, until they are released: their runs were
+    quarantined again and again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +131,36 @@ class RunInfo:
     position: int | None = None
     """How many runs are before it in its queue, while it is queued."""
     changes: int = 0
+    retries: int = 0
+    """Attempts that failed and were tried again."""
+    preempted: int = 0
+    """Attempts that were preempted or evicted, and resumed."""
+    quarantined: bool = False
+    """It lost agent after agent, and is not tried again unless somebody retries it."""
+    array: ArrayMember | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ArrayInfo:
+    """A run array: runs that differ in some values only. Its members are listed by ``RunFilter.array``."""
+
+    id: str
+    queue: str
+    name: str | None = None
+    submitter: str
+    submitted_at: float
+    axes: Mapping[str, tuple[Json, ...]]
+    """The values of each axis; the last axis varies fastest."""
+    size: int
+    max_parallel: int | None = None
+    """How many of its members run at a time."""
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    """Members by state; a state that none is in is left out."""
+
+    @property
+    def ended(self) -> bool:
+        """All of its members have."""
+        return sum(self.counts.get(state.value, 0) for state in RunState if state.final) == self.size
 
 
 @attrs.frozen(kw_only=True)
@@ -141,6 +175,8 @@ class RunFilter:
     since: float | None = None
     limit: int = 50
     before: str | None = None
+    array: str | None = None
+    """The id of a run array."""
 
 
 @attrs.frozen(kw_only=True)
@@ -183,7 +219,11 @@ class Service(Protocol):
     mistakes (with what to do) and :class:`QueueUnavailable` when the service cannot be reached."""
 
     def create_queue(self, name: str, config: QueueConfig) -> QueueInfo: ...
-    def edit_queue(self, name: str, config: QueueConfig, *, paused: bool | None = None) -> QueueInfo: ...
+    def edit_queue(
+        self, name: str, config: QueueConfig, *, paused: bool | None = None, release: str | None = None
+    ) -> QueueInfo:
+        """``release``: take runs of this version of a job (``name:version``, or ``name`` for all) again."""
+
     def delete_queue(self, name: str, *, force: bool = False) -> None:
         """Refused while it has live runs; ``force`` cancels the queued ones first."""
 
@@ -210,6 +250,44 @@ class Service(Protocol):
     ) -> RunInfo:
         """Accept a run, durably. The same ``key`` again returns the run of the first time."""
 
+    def check(
+        self,
+        queue: str,
+        spec: RunSpec,
+        *,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        axes: Mapping[str, Sequence[Json]] | None = None,
+    ) -> None:
+        """Whether :meth:`submit` (with ``axes``: :meth:`submit_array`) would be accepted now, whatever the
+        fields of its source: asked before anything is packed and uploaded.
+
+        :raises LaunchError: with everything that is wrong.
+        """
+
+    def submit_array(
+        self,
+        queue: str,
+        spec: RunSpec,
+        axes: Mapping[str, Sequence[Json]],
+        *,
+        max_parallel: int | None = None,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        key: str | None = None,
+    ) -> ArrayInfo:
+        """Accept a run for each combination of the values of the axes, all or none, durably.
+
+        What the name of an axis means: :func:`launchcore.queues.arrays.members`. The same ``key`` again
+        returns the array of the first time.
+        """
+
+    def array(self, ref: str) -> ArrayInfo:
+        """By id, by an id's unambiguous beginning, or by name (the newest of that name)."""
+
+    def cancel_array(self, array_id: str, *, by: str = "") -> ArrayInfo:
+        """Cancel every member that has not ended. Idempotent."""
+
     def run(self, ref: str) -> RunInfo:
         """By id, by an id's unambiguous beginning, or by name (the newest of that name)."""
 
@@ -228,8 +306,9 @@ class Service(Protocol):
     def cancel(self, run_id: str, *, by: str = "") -> RunInfo:
         """A queued run is cancelled at once; a live one is stopped by its agent. Idempotent."""
 
-    def retry(self, run_id: str, *, submitter: str = "") -> RunInfo:
-        """Submit a finished run again, as a new run with the same pinned source."""
+    def retry(self, run_id: str, *, submitter: str = "", key: str | None = None) -> RunInfo:
+        """Submit a finished run again, as a new run with the same pinned source. ``key``: as of
+        :meth:`submit`."""
 
     def put_archive(self, chunks: Iterable[bytes]) -> str:
         """Store an archive under the SHA-256 of its bytes, and return ``sha256:<hex>``."""

@@ -54,6 +54,7 @@ class QueueEdit:
 
     config: QueueConfig
     paused: bool | None = None
+    release: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -89,15 +90,40 @@ class Submit:
 
 
 @attrs.frozen(kw_only=True)
+class Check:
+    """``POST /v1/runs/check``: whether the submit would be accepted; 204 if so, else its problem."""
+
+    queue: str
+    spec: RunSpec
+    priority: Priority = Priority.MEDIUM
+    submitter: str = ""
+    axes: Mapping[str, tuple[Json, ...]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SubmitArray:
+    """``POST /v1/arrays`` → ArrayInfo. The idempotency key is in the header. ``GET /v1/arrays/{ref}`` and
+    ``POST /v1/arrays/{id}/cancel`` (with :class:`Cancel`) answer with ArrayInfo too; the members are
+    ``GET /v1/runs?array={id}``."""
+
+    queue: str
+    spec: RunSpec
+    axes: Mapping[str, tuple[Json, ...]]
+    max_parallel: int | None = None
+    priority: Priority = Priority.MEDIUM
+    submitter: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Cancel:
-    """``POST /v1/runs/{id}/cancel``."""
+    """``POST /v1/runs/{id}/cancel``, ``POST /v1/arrays/{id}/cancel``."""
 
     by: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Retry:
-    """``POST /v1/runs/{id}/retry``."""
+    """``POST /v1/runs/{id}/retry``. The idempotency key is in the header."""
 
     submitter: str = ""
 
