@@ -122,7 +122,7 @@ Exempt = Literal[
     "unconfined",
     "sysctls",
     "escalation",
-    "token",
+    "volumes",
 ]
 
 
@@ -187,6 +187,11 @@ class RunConfig:
     service_account: str | None = setting("The service account of the pods.", default=None)
     service_account_token: bool = setting("Give the service account's token to the pods.", default=False)
     image_pull_secrets: tuple[str, ...] = setting("Names of pull secrets that are there already.", default=())
+    pull_logins: Literal["secret", "none"] = setting(
+        "What becomes of the agent's logins to the image's registry: a pull secret of the run, or nothing, "
+        "because the nodes or `image_pull_secrets` can pull without them.",
+        default="secret",
+    )
     pull: Literal["missing", "always", "never"] | None = setting(
         "When nodes pull images; without it, as the cluster decides by the tag.", default=None
     )
@@ -196,6 +201,11 @@ class RunConfig:
     env_from: tuple[dict[str, Json], ...] = setting(
         "Config maps and secrets of the namespace whose keys become variables (a container's envFrom).",
         default=(),
+    )
+    secrets_as: Literal["environment", "files"] = setting(
+        "How secret variables come to a run: in its environment and as files, or only as files, whose paths "
+        "are in NAME_FILE.",
+        default="environment",
     )
     volumes: tuple[dict[str, Json], ...] = setting(
         "Volumes as a pod says them, each with `mount_path`, and `read_only` or `sub_path` if need be: "
@@ -224,8 +234,7 @@ class RunConfig:
         validator=_not_negative,
     )
     unschedulable_seconds: float | None = setting(
-        "Seconds after which a run that no node can take fails as `unschedulable`; without it, it waits for as "
-        "long as its limits let it.",
+        "Seconds after which a run that no node can take fails as `unschedulable`; without it, it waits.",
         default=None,
         validator=_positive,
     )

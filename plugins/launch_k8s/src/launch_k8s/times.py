@@ -22,7 +22,8 @@ def unix(text: object) -> float | None:
     if match is None:
         return None
     try:
-        at = datetime.datetime(*(int(match[place]) for place in range(1, 7)), tzinfo=datetime.UTC)
+        year, month, day, hour, minute, second = (int(match[place]) for place in range(1, 7))
+        at = datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.UTC)
     except ValueError:
         return None
     seconds = at.timestamp() + float(match[7] or 0)
