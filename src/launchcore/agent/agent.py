@@ -302,8 +302,9 @@ class Agent:
                     component,
                     self._closer,
                     self._closers,
-                    self._config.max_log_bytes,
                     lambda attempt_id: self.roster.get(attempt_id) is not None,
+                    max_log_bytes=self._config.max_log_bytes,
+                    log_spool_bytes=self._config.log_spool_bytes,
                 )
                 self._monitors[component.spec.name] = monitor
                 self._sweeper.nudge()

@@ -21,8 +21,10 @@ from launchcore.plugin import (
     Builder,
     Cancelled,
     Claim,
+    ImageRef,
     LeaseLost,
     LogAppend,
+    LogBehind,
     LogPosition,
     QueueClient,
     QueueDamaged,
@@ -42,6 +44,8 @@ from launchcore.stages.workshop import Component
 log = logging.getLogger("launchcore.agent")
 T = TypeVar("T")
 
+LONGEST_PAUSE = 15.0
+"""Seconds: a queue that asks to be left alone for longer is asked again all the same."""
 FLUSH_AFTER = 0.5
 """Seconds after which a note is written although no other write has come along."""
 
@@ -146,11 +150,13 @@ class Attempt:
         return self.until_answered(lambda: self._client.open_archive(digest))
 
     def write(self, update: Update) -> None:
-        """One fenced write with all that is pending, repeated until the queue answers."""
+        """One fenced write with all that is pending, repeated until the queue answers.
+
+        :raises LogBehind: of a write with a log: the queue has less of it than :attr:`position` said, which
+            says now how much.
+        """
         with self._writing:
-            full, events, taken = self._with_pending(update)
-            self.until_answered(lambda: self._fenced(full))
-            self._accepted(full, events, taken)
+            self._write(update, lambda full: self.until_answered(lambda: self._fenced(full)))
 
     # -- what the agent calls ------------------------------------------------------------------
 
@@ -159,9 +165,7 @@ class Attempt:
         if not self._writing.acquire(blocking=False):
             return False
         try:
-            full, events, taken = self._with_pending(update)
-            self._fenced(full)
-            self._accepted(full, events, taken)
+            self._write(update, self._fenced)
         except QueueUnavailable:
             return False
         finally:
@@ -226,13 +230,27 @@ class Attempt:
                 return call()
             except QueueUnavailable as error:
                 log.warning("%s: the queue is away, trying again: %s", self.id, error)
+                asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
             with self._wanted:
                 if self._lost:
                     raise LeaseLost(self.id)
-                self._wanted.wait(delay * random.uniform(0.5, 1.0))
+                self._wanted.wait(max(asked, delay * random.uniform(0.5, 1.0)))
             delay = min(delay * 2, 5.0)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _write(self, update: Update, send: Callable[[Update], None]) -> None:
+        """With all that is pending. The lock for writing is held."""
+        full, events, taken = self._with_pending(update)
+        try:
+            send(full)
+        except LogBehind as behind:
+            self.position = behind.position
+            if update.log is not None:
+                raise
+            full, events, taken = self._with_pending(update)
+            send(full)
+        self._accepted(full, events, taken)
 
     def _fenced(self, update: Update) -> None:
         try:
@@ -247,13 +265,14 @@ class Attempt:
     def _with_pending(self, update: Update) -> tuple[Update, int, int]:
         with self._lock:
             events, taken = len(self._events), len(self._text)
-            if taken and update.log is None:
+            if update.log is not None:
+                moved = attrs.evolve(update.log, offset=self.position.offset)  # only now it is certain
+                update, taken = attrs.evolve(update, log=moved), 0
+            elif taken:
                 appended = LogAppend(
                     offset=self.position.offset, data=bytes(self._text), cursor=self.position.cursor
                 )
                 update = attrs.evolve(update, log=appended)
-            else:
-                taken = 0
             if events:
                 update = attrs.evolve(update, events=(*self._events, *update.events))
             return update, events, taken

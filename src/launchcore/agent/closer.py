@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -29,7 +28,9 @@ from launchcore.stages.work import StageFailed
 log = logging.getLogger("launchcore.agent")
 
 LOG_PATIENCE = 10.0
-"""Seconds that an ended attempt's log may take to end."""
+"""Seconds that an ended attempt's log may take to say more, or to end."""
+READINGS = 3
+"""How often a log is read to its end: again when the queue has lost what it had."""
 
 
 class Closer:
@@ -101,18 +102,31 @@ class Closer:
         attempt.clean()
 
     def _drain_log(self, attempt: Attempt, pump: LogPump) -> None:
+        """Whatever becomes of the log, the result of the run does not depend on it."""
+        try:
+            for _ in range(READINGS):
+                self._read_log(attempt, pump)
+                if pump.finish():
+                    return
+        except LeaseLost:
+            return
+        except Exception:
+            log.exception("%s: the end of its log could not be stored", attempt.id)
+
+    def _read_log(self, attempt: Attempt, pump: LogPump) -> None:
+        """To its end, for as long as something comes. Waiting for the queue is not the runner's fault."""
         until = time.monotonic() + LOG_PATIENCE
-        while not pump.ended and time.monotonic() < until:
+        while not pump.read and time.monotonic() < until:
             try:
-                if not pump.pump(time.monotonic(), patient=True) and not pump.ended:
+                if pump.pump(time.monotonic(), patient=True):
+                    until = time.monotonic() + LOG_PATIENCE
+                elif not pump.read:
                     time.sleep(0.05)
             except LeaseLost:
-                return
+                raise
             except Exception:
                 log.exception("%s: its log could not be read to the end", attempt.id)
-                break
-        with contextlib.suppress(LeaseLost):
-            pump.finish()
+                return
 
 
 def _summary(outcome: Outcome, status: RunStatus) -> str:

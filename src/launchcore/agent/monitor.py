@@ -48,14 +48,17 @@ class Monitor:
         component: Component[RunnerSpec, Runner],
         closer: Closer,
         closers: Pool,
-        max_log_bytes: int,
         known: Callable[[str], bool],
+        *,
+        max_log_bytes: int,
+        log_spool_bytes: int,
     ) -> None:
         self._component = component
         self._runner = component.object
         self._closer = closer
         self._closers = closers
         self._max_log_bytes = max_log_bytes
+        self._log_spool_bytes = log_spool_bytes
         self._known = known
         self._attempts: dict[str, Attempt] = {}
         self._pumps: dict[str, LogPump] = {}
@@ -72,7 +75,7 @@ class Monitor:
     def track(self, attempt: Attempt) -> None:
         """Follow an attempt whose handle is stored."""
         assert attempt.handle is not None
-        pump = LogPump(attempt, self._runner, attempt.handle, self._max_log_bytes)
+        pump = LogPump(attempt, self._runner, attempt.handle, self._max_log_bytes, self._log_spool_bytes)
         with self._wake:
             self._attempts[attempt.id] = attempt
             self._pumps[attempt.id] = pump
@@ -96,6 +99,9 @@ class Monitor:
             self._closed = True
             self._wake.notify()
         self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            for pump in list(self._pumps.values()):
+                pump.close()
 
     # -- on the runner's watching thread ---------------------------------------------------------
 
@@ -189,7 +195,9 @@ class Monitor:
     def _drop_lost(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
             if attempt.lost and not attempt.closing:
-                self._forget(attempt)
+                pump = self._forget(attempt)
+                if pump is not None:
+                    pump.close()
                 self._closer.drop(attempt)
 
     def _cancel_stopped(self, attempts: list[Attempt], now: float) -> None:

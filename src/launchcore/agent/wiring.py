@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from launchcore.config.check import check_config
+from launchcore.config.door import queue_settings
 from launchcore.config.load import LoadedConfig
 from launchcore.config.secrets import SecretStore
-from launchcore.config.values import AgentConfig
 from launchcore.host.host import Host
-from launchcore.host.settings import SettingsError, structure
-from launchcore.plugin import LaunchError, QueueClient, QueueSpec, Reason, Site
+from launchcore.host.settings import SettingsError
+from launchcore.plugin import LaunchError, QueueClient, Reason, Site
 from launchcore.stages.workshop import Workshop
 from launchcore.telemetry.witness import Witnesses
 
@@ -61,7 +60,8 @@ def wire(loaded: LoadedConfig) -> Wiring:
     if problems:
         raise SettingsError(loaded.located(problems))
     offer = host.catalog.queue_for(config.base_url)
-    client = offer.spec.connect(config.base_url, _settings(offer.spec, config))
+    settings = queue_settings(offer.spec.settings, offer.spec.name, config)
+    client = offer.spec.connect(config.base_url, settings)
     state, cache = Path(config.state_dir), Path(config.cache_dir)
     for folder in (state, cache):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -80,7 +80,3 @@ def wire(loaded: LoadedConfig) -> Wiring:
         witnesses=witnesses,
         host_bound=tuple(sorted({each.spec.name for each in runners if each.spec.host_bound})),
     )
-
-
-def _settings(spec: QueueSpec, config: AgentConfig) -> Any:
-    return structure(spec.settings, config.plugins.get(spec.name, {}), path=f"plugins.{spec.name}")

@@ -32,11 +32,20 @@ def host_of(config: AgentConfig) -> Host:
 @contextlib.contextmanager
 def service(base_url: str | None) -> Iterator[Service]:
     """The queue service at ``base_url``, or at the configured place."""
-    url = loaded_config(base_url).config.base_url
-    from launchcore.queues.connect import open_service
-
-    found = open_service(url)
+    found = open_configured(loaded_config(base_url).config)
     try:
         yield found
     finally:
         found.close()
+
+
+def open_configured(config: AgentConfig) -> Service:
+    """The user's side of the queue service that a configuration names."""
+    from launchcore.queues.connect import is_http, open_service
+
+    if not is_http(config.base_url):
+        return open_service(config.base_url)
+    from launchcore.config.door import queue_settings
+    from launchcore.queues.http_settings import HttpSettings
+
+    return open_service(config.base_url, queue_settings(HttpSettings, "http", config))

@@ -154,6 +154,8 @@ def _converted(kind: Any, text: str) -> object:
     """A variable's text as the key's type; what does not fit stays text, for a good error later."""
     if typing.get_origin(kind) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
+    if kind is bool:
+        return {"1": True, "true": True, "0": False, "false": False}.get(text.lower(), text)
     if kind in (int, float):
         try:
             return kind(text)
@@ -219,12 +221,19 @@ def _absolute(config: AgentConfig, origins: Mapping[str, str], file: Path | None
         name: SecretSource(file=str(absolute("secrets", Path(source.file)))) if source.file else source
         for name, source in config.secrets.items()
     }
+    paths = ("token_file", "ca_file", "client_certificate", "client_key")
+    named: dict[str, Any] = {key: path and absolute(key, path) for key, path in _of(config, paths)}
     return attrs.evolve(
         config,
+        **named,
         secrets=secrets,
         state_dir=absolute("state_dir", config.state_dir),
         cache_dir=absolute("cache_dir", config.cache_dir),
     )
+
+
+def _of(config: AgentConfig, keys: Iterable[str]) -> list[tuple[str, Path | None]]:
+    return [(key, getattr(config, key)) for key in keys]
 
 
 def _unread(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from launchcore.plugin import Json, setting
+from launchcore.plugin import Json, Secret, setting
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -83,6 +83,26 @@ class AgentConfig:
     """Everything that an agent is told."""
 
     base_url: str = setting("Where the queues live: sqlite:///PATH, or http(s)://HOST.", validator=_base_url)
+    token: Secret | None = setting(
+        "The token for a queue service, best given as LAUNCHCORE_TOKEN; it comes before `token_file`.",
+        default=None,
+    )
+    token_file: Path | None = setting(
+        "A file with the token for a queue service, read again when the service refuses it.", default=None
+    )
+    ca_file: Path | None = setting(
+        "Certificates (PEM) of the authorities to trust for a queue service, instead of the system's.",
+        default=None,
+    )
+    client_certificate: Path | None = setting(
+        "Our certificate (PEM), for a queue service that asks for one.", default=None
+    )
+    client_key: Path | None = setting(
+        "The key of `client_certificate` (PEM), if it is not in there.", default=None
+    )
+    allow_plain_http: bool = setting(
+        "Send the token without encryption (http://) to other machines, too.", default=False
+    )
     queues: tuple[str, ...] = setting(
         "The queues to serve, in no order: all are served fairly.", default=(), validator=_queues
     )
@@ -140,6 +160,11 @@ class AgentConfig:
         "How many bytes of one attempt's output are stored; the rest is cut with a mark.",
         default=256 * 1024 * 1024,
         validator=_that(lambda value: value >= 1, "must be at least 1"),
+    )
+    log_spool_bytes: int = setting(
+        "How many bytes of one attempt's output wait on this machine's disk while the queue is away.",
+        default=256 * 1024 * 1024,
+        validator=_that(lambda value: value >= 0, "must be 0 or more"),
     )
     metrics_address: str | None = setting(
         "HOST:PORT where the agent serves /metrics, /healthz and /readyz; without it, nowhere.",

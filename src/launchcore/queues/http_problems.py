@@ -14,8 +14,11 @@ from launchcore.plugin import (
     AgentNameTaken,
     Cancelled,
     Fault,
+    Json,
     LaunchError,
     LeaseLost,
+    LogBehind,
+    LogPosition,
     QueueDamaged,
     QueueUnavailable,
     Reason,
@@ -76,11 +79,11 @@ def error_of(problem: Problem) -> Exception:
         "unauthorized": lambda: Refused(detail, hint=hint or "set token_file, or LAUNCHCORE_TOKEN"),
         "forbidden": lambda: Refused(detail, hint=hint or "ask for a token with the scope that this needs"),
         "cancelled": lambda: Cancelled(detail, reason=_member(Reason, problem.reason, Reason.CANCELLED)),
-        "unavailable": lambda: QueueUnavailable(detail),
+        "log_behind": lambda: LogBehind(detail, position=_position(problem.extra)),
     }
     if kind in simple:
         return simple[kind]()
-    if kind == "internal" and problem.reason is None:
+    if kind in ("unavailable", "internal") and problem.reason is None:
         return QueueUnavailable(detail)
     reason = _member(Reason, problem.reason, Reason.CONFIG_ERROR)
     return LaunchError(
@@ -101,8 +104,8 @@ def raise_for(status: int, headers: Mapping[str, str], body: bytes, *, now: floa
     problem = problem_of(headers.get("Content-Type", ""), body)
     said = one_line(problem.detail or problem.title) if problem else f"HTTP {status}"
     if status == 429 or status >= 500 or status in (408, 425):
-        if problem is not None and problem.type == _URN + "damaged":
-            raise error_of(problem)
+        if problem is not None and (problem.reason is not None or problem.type == _URN + "damaged"):
+            raise error_of(problem)  # it is certain, and will be the same again
         raise Trouble(said, unclear=status != 429, pause=retry_after(headers.get("Retry-After"), now=now))
     if problem is not None:
         raise error_of(problem)
@@ -146,6 +149,13 @@ def one_line(text: str) -> str:
     line = " ".join(text[: 4 * _TEXT].split())
     shown = "".join(char if char.isprintable() else "�" for char in line)
     return shown if len(shown) <= _TEXT else shown[:_TEXT] + "…"
+
+
+def _position(extra: Mapping[str, Json]) -> LogPosition:
+    try:
+        return msgspec.convert(dict(extra), LogPosition)
+    except ValueError:
+        return LogPosition()
 
 
 def _member(kind: type[E_], value: str | None, default: E_) -> E_:

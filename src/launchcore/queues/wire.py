@@ -271,7 +271,8 @@ class Problem:
     ``type`` is one of ``urn:launchcore:problem:`` + ``config_error``, ``not_found``, ``unauthorized``,
     ``forbidden``, ``conflict``, ``lease_lost``, ``agent_name_taken``, ``unavailable``, ``damaged``,
     ``too_large``, ``too_many_requests``, ``invalid``, ``internal``; of a write also ``cancelled`` (a
-    :class:`~launchcore.plugin.Cancelled`). ``reason`` and ``fault`` are the values of the enumerations.
+    :class:`~launchcore.plugin.Cancelled`) and ``log_behind`` (a :class:`~launchcore.plugin.LogBehind`;
+    ``extra`` has its ``offset`` and ``cursor``). ``reason`` and ``fault`` are the values of the enumerations.
     ``extra`` has ``retryable: true`` of an error that is.
     """
 

@@ -20,6 +20,8 @@ from launchcore.plugin import (
     LaunchError,
     LeaseLost,
     LogAppend,
+    LogBehind,
+    LogPosition,
     Reason,
     RunState,
     Update,
@@ -247,18 +249,20 @@ def _without_what_is_stored(
     elif update.state is RunState.STARTING and update.outcome is not None:
         rest = attrs.evolve(rest, state=None)  # it ends: that it could not have started is no matter
     if update.log is not None and update.log.offset != row.log_bytes:
-        rest = attrs.evolve(rest, log=_log_rest(update.log, row.log_bytes))
+        stored = LogPosition(offset=row.log_bytes, cursor=row.log_cursor)
+        rest = attrs.evolve(rest, log=_log_rest(update.log, stored))
     if rest is update:
         raise _misuse(f"attempt {run_id}-{number} could not be written")
     return rest
 
 
-def _log_rest(append: LogAppend, stored: int) -> LogAppend | None:
+def _log_rest(append: LogAppend, stored: LogPosition) -> LogAppend | None:
     """What of an append is not stored yet."""
-    if append.offset > stored:
-        raise _misuse(f"log append at {append.offset}, but only {stored} bytes are stored")
-    data = append.data[stored - append.offset :]
-    return LogAppend(offset=stored, data=data, cursor=append.cursor) if data else None
+    if append.offset > stored.offset:
+        detail = f"log append at {append.offset}, but only {stored.offset} bytes are stored"
+        raise LogBehind(detail, position=stored)
+    data = append.data[stored.offset - append.offset :]
+    return LogAppend(offset=stored.offset, data=data, cursor=append.cursor) if data else None
 
 
 def _misuse(detail: str) -> LaunchError:
