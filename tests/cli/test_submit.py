@@ -108,7 +108,8 @@ def test_everything_that_a_run_can_say(
             "HF_TOKEN",
         ),
         *("--var", "lr=0.5", "--set", "epochs=3", "--set", "name=a=b", "--priority", "high", "-n", "n"),
-        *("--timeout", "1h", "--memory", "1G", "--dockerfile", "Dockerfile", "--", "python", "train.py"),
+        *("--timeout", "1h", "--memory", "1G", "--dockerfile", "Dockerfile"),
+        *("--build-context", "services/train", "--", "python", "train.py"),
     )
 
     spec = run["spec"]
@@ -118,6 +119,7 @@ def test_everything_that_a_run_can_say(
     assert spec["inputs"] == {"epochs": 3, "name": "a=b"}
     assert (spec["limits"]["run_seconds"], spec["limits"]["memory_bytes"]) == (3600, 10**9)
     assert (spec["dockerfile"], spec["name"], run["priority"]) == ("Dockerfile", "n", 1)
+    assert spec["build_context"] == "services/train"
 
 
 def test_the_command_may_look_like_flags(launch: Launch, work: Path) -> None:

@@ -276,6 +276,8 @@ def deep(levels: int) -> Any:
         ({"dockerfile": "/etc/passwd"}, "dockerfile: '/etc/passwd' is not a path inside the source"),
         ({"dockerfile": "a/../../b"}, "is not a path inside the source"),
         ({"dockerfile": "..\\b"}, "is not a path inside the source"),
+        ({"build_context": "/etc"}, "build_context: '/etc' is not a path inside the source"),
+        ({"build_context": "services/../.."}, "is not a path inside the source"),
         ({"build_args": {"A B": "x"}}, "build_args: 'A B' is not a variable's name"),
         ({"command": ("", "x")}, "command: its first word is empty"),
         ({"command": ("x",) * 5000}, "command: 5000 are too many (at most 4096)"),
@@ -471,6 +473,7 @@ def test_good_job() -> None:
         ({"inputs": {"a": deep(50)}}, "nested more than 32 deep"),
         ({"env": {"A B": ""}}, "env: 'A B' is not a variable's name"),
         ({"dockerfile": "../Dockerfile"}, "dockerfile: "),
+        ({"build_context": ".."}, "build_context: "),
         ({"description": "\0"}, "description: has a NUL character"),
     ],
 )

@@ -51,6 +51,12 @@ def create(
     dockerfile: Annotated[
         str | None, typer.Option("--dockerfile", metavar="PATH", help="For builders: its path in the source.")
     ] = None,
+    build_context: Annotated[
+        str | None,
+        typer.Option(
+            "--build-context", metavar="DIR", help="For builders: the directory of the source to build."
+        ),
+    ] = None,
     description: Annotated[str, typer.Option("--description", metavar="TEXT", help="What it is for.")] = "",
     as_json: AsJson = False,
     base_url: BaseUrl = None,
@@ -91,6 +97,7 @@ def create(
                 env=environ,
                 inputs=schemas,
                 dockerfile=dockerfile,
+                build_context=build_context,
                 description=description,
             )
             made = queues.create_job(name, definition)

@@ -101,6 +101,12 @@ def submit(
     dockerfile: Annotated[
         str | None, typer.Option("--dockerfile", metavar="PATH", help="For builders: its path in the source.")
     ] = None,
+    build_context: Annotated[
+        str | None,
+        typer.Option(
+            "--build-context", metavar="DIR", help="For builders: the directory of the source to build."
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option(
@@ -150,6 +156,7 @@ def submit(
             "inputs": _values(inputs, "--set"),
             "limits": limits,
             "dockerfile": dockerfile,
+            "build_context": build_context,
         }
     with during(Stage.SUBMIT):
         config = loaded_config(base_url).config
@@ -228,6 +235,7 @@ def from_job(ref: str, queues: Service, parts: dict[str, Any]) -> RunSpec:
         "env": {**definition.env, **parts["env"]},
         "inputs": validate_inputs(definition.inputs, parts["inputs"]),
         "dockerfile": parts["dockerfile"] or definition.dockerfile,
+        "build_context": parts["build_context"] or definition.build_context,
     }
     return RunSpec(source=definition.source, job=job.ref, **over)
 

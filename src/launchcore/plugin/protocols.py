@@ -50,6 +50,14 @@ class StageContext(Protocol):
         :raises LaunchError: ``source_failed`` when it is not there or its content is not its digest.
         """
 
+    def digest(self, ref: ImageRef) -> str | None:
+        """The digest that the run's registry has under this name (:meth:`Registry.digest`), while building.
+
+        ``None``: it has no such image, images stay on the machine that built them, or nothing is built.
+        So a builder that has no engine to ask knows whether there is anything to build.
+        :raises LaunchError: when the registry could not be asked.
+        """
+
 
 class Source(Protocol):
     """Fetches code."""

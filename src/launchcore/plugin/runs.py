@@ -85,8 +85,8 @@ class ArrayMember:
 class RunSpec:
     """One requested execution. Stored and shown as it is: it holds names of secrets, never values.
 
-    ``variables`` fill the queue's template, ``inputs`` the job's; ``dockerfile`` and ``build_args``
-    matter to builders only.
+    ``variables`` fill the queue's template, ``inputs`` the job's; ``dockerfile`` and
+    ``build_context`` (paths in the source) and ``build_args`` matter to builders only.
     """
 
     source: SourceRef
@@ -98,6 +98,7 @@ class RunSpec:
     inputs: Mapping[str, Json] = attrs.field(factory=dict)
     limits: Limits = Limits()
     dockerfile: str | None = None
+    build_context: str | None = None
     build_args: Mapping[str, str] = attrs.field(factory=dict)
     job: str | None = None
     """``name:version`` of the job it was made from."""

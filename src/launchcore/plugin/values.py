@@ -109,6 +109,8 @@ class BuildPlan:
     destination: Destination | None
     settings: Any
     dockerfile: str | None = None
+    build_context: str | None = None
+    """A directory of the tree: what is built is this part of it. ``None``: what the settings say, or all."""
     command: tuple[str, ...] = ()
     build_args: Mapping[str, str] = attrs.field(factory=dict)
     platform: str | None = None

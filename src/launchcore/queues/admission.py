@@ -125,6 +125,7 @@ def check_job(name: str, definition: JobDefinition) -> None:
         command=definition.command,
         env=definition.env,
         dockerfile=definition.dockerfile,
+        build_context=definition.build_context,
     )
     problems = shape_problems(as_run) + json_problems(definition.inputs, "inputs")
     if not problems:

@@ -66,6 +66,7 @@ class JobDefinition:
     env: Mapping[str, str] = attrs.field(factory=dict)
     inputs: Mapping[str, Mapping[str, Json]] = attrs.field(factory=dict)
     dockerfile: str | None = None
+    build_context: str | None = None
     description: str = ""
 
 

@@ -69,6 +69,8 @@ def spec_problems(spec: RunSpec) -> list[str]:
         problems.append(f"job: {shown(spec.job)} is not NAME:VERSION")
     if spec.dockerfile is not None and (wrong := _inside(spec.dockerfile)):
         problems.append(f"dockerfile: {wrong}")
+    if spec.build_context is not None and (wrong := _inside(spec.build_context)):
+        problems.append(f"build_context: {wrong}")
     problems += _words("env", spec.env.items())
     problems += names_problems("build_args", spec.build_args)
     problems += _words("build_args", spec.build_args.items())

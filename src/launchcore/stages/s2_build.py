@@ -58,6 +58,7 @@ def build(
             destination=destination,
             settings=builder.settings,
             dockerfile=claim.spec.dockerfile,
+            build_context=claim.spec.build_context,
             command=chosen.command,
             build_args=claim.spec.build_args,
             labels=labels(claim, shop.site),
@@ -71,6 +72,7 @@ def build(
         work.mask(given.secrets())
         work.check()
         work.builds_with(builder.object)
+        work.pushes_to(chosen.registry.object)
         built = builder.object.build(plan, given, work)
         work.check()
         account.detail = f"{'found' if built.cached else 'built'} {built.ref}"

@@ -21,6 +21,7 @@ from launchcore.plugin import (
     LeaseLost,
     QueueUnavailable,
     Reason,
+    Registry,
     Secret,
     Stage,
     StageContext,
@@ -68,6 +69,9 @@ class Work(StageContext, Protocol):
 
     def builds_with(self, builder: Builder) -> None:
         """Have the builder clean up after this attempt when it has ended."""
+
+    def pushes_to(self, registry: Registry) -> None:
+        """The registry that :meth:`digest` asks from now on."""
 
     def hit(self, failpoint: str) -> None: ...
 

@@ -9,14 +9,18 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from launchcore.plugin import Cancelled, LaunchError, Reason
+from launchcore.plugin import Cancelled, ImageRef, LaunchError, Reason, Registry
 
 
 class RecordingContext:
-    """``lines`` has what was logged; :meth:`cancel` does what a user's cancel does."""
+    """``lines`` has what was logged; :meth:`cancel` does what a user's cancel does.
+
+    ``registry`` is asked for digests; without one, it has no image.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.registry: Registry | None = None
         self._archives: dict[str, bytes] = {}
         self._stoppers: list[Callable[[], None]] = []
         self._cancelled = False
@@ -56,6 +60,9 @@ class RecordingContext:
         finally:
             with self._lock, contextlib.suppress(ValueError):
                 self._stoppers.remove(stop)
+
+    def digest(self, ref: ImageRef) -> str | None:
+        return self.registry.digest(ref) if self.registry is not None else None
 
     def open_archive(self, digest: str) -> IO[bytes]:
         try:
