@@ -116,8 +116,8 @@ class Bench:
     def close(self) -> None:
         for handle in self.runner.owned():
             self.runner.cleanup(handle)
-        for engine in self.engines:
-            engine.close()
+        for each in self.engines:
+            each.close()
 
 
 @pytest.fixture

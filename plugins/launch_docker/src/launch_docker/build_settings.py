@@ -66,7 +66,7 @@ class BuilderSettings:
         validator=_inside,
     )
     context: str | None = setting(
-        "The directory of the source that is the build context of a Dockerfile; without it, all of it.",
+        "The directory of the source that is built, unless the run names one; without it, all of it.",
         default=None,
         validator=_inside,
     )

@@ -89,12 +89,12 @@ class DockerBuilder:
                 labels={label.name: label.value for label in given.labels},
             ),
         )
-        found = self._find(name, plan, given)
+        found = self._find(name, plan, given, context)
         if found is not None:
             context.log(f"found {found.ref}: nothing to build")
             return found
         with building(self._locks, name, context):
-            found = self._find(name, plan, given)  # somebody else may have built it meanwhile
+            found = self._find(name, plan, given, context)  # somebody else may have built it meanwhile
             if found is not None:
                 context.log(f"found {found.ref}: nothing to build")
                 return found
@@ -129,8 +129,13 @@ class DockerBuilder:
 
     # -- what is there already -------------------------------------------------------------------
 
-    def _find(self, name: str, plan: BuildPlan, given: Given) -> BuiltImage | None:
+    def _find(self, name: str, plan: BuildPlan, given: Given, context: StageContext) -> BuiltImage | None:
         if plan.destination is not None and plan.destination.registry != "local":
+            # The core asks by one HEAD. What it does not find or cannot reach, the engine may: it has its own
+            # network, certificates and logins.
+            with contextlib.suppress(LaunchError):
+                if digest := context.digest(ImageRef(name=name)):
+                    return BuiltImage(ref=ImageRef(name=name, digest=digest), pushed=True, cached=True)
             there = look(self.engine, name, self._login(name, given))
             if there.digest is not None:
                 return BuiltImage(ref=ImageRef(name=name, digest=there.digest), pushed=True, cached=True)
@@ -177,25 +182,32 @@ class DockerBuilder:
 
     def _recipe(self, plan: BuildPlan, arguments: Mapping[str, str]) -> Recipe:
         top = plan.tree.path.resolve()
-        root = (
-            inside(top, top / self.settings.context, "the builder's `context`")
-            if self.settings.context
-            else top
-        )
+        root = self._root(top, plan)
         said = plan.dockerfile or self.settings.dockerfile
         if said is None and not self.settings.generate and (root / "Dockerfile").is_file():
             said = relative(top, root / "Dockerfile")
         if said is not None:
             return self._given_dockerfile(top, root, said)
         needs = look_at_needs(
-            top,
+            root,
             python=self.settings.python,
             named=self.settings.requirements,
             extras=self.settings.extras,
         )
         files = generate(needs, self.settings, arguments=arguments)
-        packed = collect(top, keep=needs.files, added=files, git=self.settings.include_git)
+        packed = collect(root, keep=needs.files, added=files, git=self.settings.include_git)
         return Recipe(dockerfile=DOCKERFILE, text=files[DOCKERFILE].decode(), context=packed, needs=needs)
+
+    def _root(self, top: Path, plan: BuildPlan) -> Path:
+        """The part of the tree that is built: what the run says, else the settings, else all of it."""
+        said = plan.build_context or self.settings.context
+        if not said:
+            return top
+        asker = "the run's build context" if plan.build_context else "the builder's `context`"
+        root = inside(top, top / said, asker)
+        if not root.is_dir():
+            raise bad(f"{asker} {said[:120]!r} is not a directory")
+        return root
 
     def _given_dockerfile(self, top: Path, root: Path, said: str) -> Recipe:
         path = top / said
@@ -272,9 +284,8 @@ class DockerBuilder:
             return order
         kit = Kit(secrets=tuple(sorted(order.secrets)))
         files = generate(recipe.needs, self.settings, arguments=order.build_args, kit=kit)
-        packed = collect(
-            plan.tree.path.resolve(), keep=recipe.needs.files, added=files, git=self.settings.include_git
-        )
+        root = self._root(plan.tree.path.resolve(), plan)
+        packed = collect(root, keep=recipe.needs.files, added=files, git=self.settings.include_git)
         return attrs.evolve(order, context=packed)
 
     def _logins(self, name: str, recipe: Recipe, given: Given) -> dict[str, dict[str, str]]:

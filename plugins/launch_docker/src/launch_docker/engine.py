@@ -37,6 +37,8 @@ class Engine:
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._tunnel = Tunnel(self.endpoint.url) if self.endpoint.url.startswith("ssh://") else None
+        if self._tunnel is not None:
+            weakref.finalize(self, self._tunnel.close)
         self._version: str | None = settings.api_version
         self._info: dict[str, Any] | None = None
         self._streams: weakref.WeakSet[requests.Response] = weakref.WeakSet()
