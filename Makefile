@@ -26,9 +26,8 @@ demo: setup ## a queue, an agent and a small training job, watched from start to
 test: setup ## every test that needs no live engine, cluster or cloud
 	$(BIN)/pytest -m "not live" -n 2 $(PYTEST_ARGS)
 
-# A socket to a killed engine that is closed late must not fail whichever test comes next: -W.
 test-live: setup ## the tests on real engines, which they start themselves; none may be skipped
-	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live -W "ignore::pytest.PytestUnraisableExceptionWarning" $(PYTEST_ARGS)
+	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(PYTEST_ARGS)
 
 test-fast: setup ## the tests that take milliseconds
 	$(BIN)/pytest $(PYTEST_ARGS)
