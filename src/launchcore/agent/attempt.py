@@ -29,6 +29,7 @@ from launchcore.plugin import (
     QueueClient,
     QueueDamaged,
     QueueUnavailable,
+    Registry,
     RunHandle,
     Runner,
     RunnerSpec,
@@ -72,6 +73,7 @@ class Attempt:
         self.runner: Component[RunnerSpec, Runner] | None = None
         self.builder: Builder | None = None
         """What it was built with, if anything."""
+        self._registry: Registry | None = None
         self.position: LogPosition = claim.log
         self.secrets: tuple[Secret, ...] = ()
         self.stop: Stop | None = None
@@ -105,6 +107,12 @@ class Attempt:
 
     def builds_with(self, builder: Builder) -> None:
         self.builder = builder
+
+    def pushes_to(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def digest(self, ref: ImageRef) -> str | None:
+        return self._registry.digest(ref) if self._registry is not None else None
 
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         with self._lock:
