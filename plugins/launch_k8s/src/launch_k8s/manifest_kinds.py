@@ -66,7 +66,8 @@ def both_deadlines(plan: RunPlan, config: RunConfig) -> int | None:
 def _job(spec: dict[str, Any], config: RunConfig, deadline: int | None) -> None:
     if spec.get("selector") or spec.get("manualSelector"):
         raise refused("the queue's Job has a `selector` of its own; its pods could be another run's")
-    spec.setdefault("backoffLimit", 0)
+    if "backoffLimitPerIndex" not in spec:
+        spec.setdefault("backoffLimit", 0)
     spec.setdefault("podReplacementPolicy", "Failed")
     _time_to_live(spec, config)
     _deadline(spec, deadline)

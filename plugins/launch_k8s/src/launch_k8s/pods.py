@@ -87,6 +87,9 @@ def trim_event(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def trim_main(main: Mapping[str, Any]) -> dict[str, Any]:
     """The main object with only what the diagnosis reads: its status, and little of the rest."""
+    head = {"apiVersion": main.get("apiVersion"), "kind": main.get("kind")}
+    if head == {"apiVersion": "v1", "kind": "Pod"}:
+        return {**head, **trim_pod(main)}
     status = _map(main.get("status"))
     return _some(
         {
