@@ -1,0 +1,1 @@
+"""All endpoints, one module for each group."""

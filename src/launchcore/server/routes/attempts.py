@@ -1,0 +1,121 @@
+"""What agents report about their attempts: fenced by the lease, and by the token's queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from launchcore.plugin import Fault, LaunchError, RunState
+from launchcore.queues.wire import AttemptWrite, Ended, EndedRequest, Problem, Release, Writes, Written
+from launchcore.server import problems
+from launchcore.server.endpoints import Answer, Call, Endpoint
+from launchcore.server.problems import Refusal
+from launchcore.store import attempts, guards
+from launchcore.store.writer import Transaction
+
+_MOST_ASKED = 10_000
+
+
+async def writes(call: Call) -> Answer:
+    """Each write by itself, in order: one that is refused does not keep the others from being stored."""
+    asked: Writes = call.body
+    _sizes(call, asked)
+    done = await call.core.write_many([_writing(call, each) for each in asked.writes])
+    results: list[Problem | None] = []
+    for each, (_, error) in zip(asked.writes, done, strict=True):
+        if error is None:
+            call.core.metrics.written(each.update)
+        elif not isinstance(error, problems.EXPECTED):
+            raise error  # nothing of it, or nobody knows how much, is stored: all may be sent again
+        results.append(None if error is None else problems.of_write(error))
+    return Answer(body=Written(results=tuple(results)))
+
+
+async def release(call: Call) -> Answer:
+    asked: Release = call.body
+    lease = asked.lease
+
+    def give_back(transaction: Transaction) -> None:
+        _may_write(call, transaction, lease.attempt_id)
+        attempts.release(transaction, lease.attempt_id, lease.token, asked.detail)
+
+    try:
+        await call.core.write(give_back)
+    except LaunchError as error:
+        if error.fault is not Fault.CORE:
+            raise
+        raise Refusal("conflict", error.detail) from None
+    return Answer(status=204)
+
+
+async def ended(call: Call) -> Answer:
+    asked: EndedRequest = call.body
+    if len(asked.attempts) > _MOST_ASKED:
+        raise Refusal("invalid", f"more than {_MOST_ASKED} attempts at once")
+
+    def look(connection: object) -> frozenset[str]:
+        found = attempts.ended(connection, asked.attempts)  # type: ignore[arg-type]
+        if call.who.queues is None:
+            return found
+        return frozenset(
+            each for each in found if call.who.serves(guards.queue_of_attempt(connection, each) or "")
+        )
+
+    return Answer(body=Ended(attempts=await call.core.read(look)))
+
+
+def _writing(call: Call, asked: AttemptWrite) -> Callable[[Transaction], None]:
+    def write(transaction: Transaction) -> None:
+        _may_write(call, transaction, asked.lease.attempt_id)
+        attempts.write(transaction, asked.lease.attempt_id, asked.lease.token, asked.update)
+
+    return write
+
+
+def _may_write(call: Call, transaction: Transaction, attempt_id: str) -> None:
+    """The lease says whose attempt it is; this says that the token is for its queue."""
+    if call.who.queues is None:
+        return
+    queue = guards.queue_of_attempt(transaction.connection, attempt_id)
+    if queue is not None and not call.who.serves(queue):
+        raise Refusal("forbidden", f"attempt {attempt_id[:80]!r} is of a queue that this token is not for")
+
+
+def _sizes(call: Call, asked: Writes) -> None:
+    limit = call.core.options.max_append
+    for write in asked.writes:
+        log = write.update.log
+        if log is not None and len(log.data) > limit:
+            raise Refusal("too_large", f"a piece of a log has {len(log.data)} bytes; {limit} are the most")
+        if log is not None and log.offset < 0:
+            raise Refusal("invalid", "a log begins at offset 0")
+        state = write.update.state
+        if state is not None and (state.final or state is RunState.QUEUED):
+            raise Refusal("invalid", f"an attempt cannot be written as {state.value}; it ends by its outcome")
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/attempts/writes",
+        does=writes,
+        summary="Fenced writes about attempts, each by itself.",
+        body=Writes,
+        answer=Written,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/attempts/release",
+        does=release,
+        summary="Give an attempt that started nothing back to its queue.",
+        body=Release,
+        status=204,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/attempts/ended",
+        does=ended,
+        summary="Those of these attempts that have ended.",
+        body=EndedRequest,
+        answer=Ended,
+    ),
+)
