@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from launchcore.cli.errors import CommandError
-from launchcore.cli.lazy import new_app
+from launchcore.cli.lazy import TrailingCommand, new_app
 from launchcore.cli.options import AsJson, BaseUrl
 from launchcore.cli.output import emit_json, plain, say
 from launchcore.cli.queue_options import (
@@ -33,6 +33,7 @@ from launchcore.cli.queue_options import (
     changes,
     merged,
 )
+from launchcore.cli.queue_render import render
 from launchcore.cli.service import host_of, loaded_config, service
 
 app = new_app(help="Create, look at and change queues.")
@@ -144,6 +145,9 @@ def show(
         from launchcore.cli.views import queue_view
 
         show_view(queue_view(info, to_yaml(info.config), time.time()))
+
+
+app.command("render", cls=TrailingCommand)(render)
 
 
 @app.command("edit")

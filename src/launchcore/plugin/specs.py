@@ -7,16 +7,18 @@ code asks for the class of another component.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
 
+from launchcore.plugin.checks import Check
 from launchcore.plugin.claims import QueueClient
-from launchcore.plugin.contributions import Kind
+from launchcore.plugin.contributions import Given, Kind
 from launchcore.plugin.protocols import Builder, Environment, Registry, Runner, Source
 from launchcore.plugin.settings import NoSettings
+from launchcore.plugin.values import RunPlan
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +121,14 @@ class RunnerSpec:
     """``start`` returns only when the object runs, so that starting and running are one write."""
     host_bound: bool = False
     """Only an agent on the same machine can adopt what it started."""
+    render: Callable[[RunPlan, Given, Any], Sequence[str]] | None = None
+    """What a start would create, as YAML documents in which secrets have names only. Pure: it asks nobody.
+    The last argument is an instance of ``settings``. ``launch queue render`` prints it."""
+    validate: Callable[[RunPlan, Given, Any], Sequence[str]] | None = None
+    """Asks the backend whether it would take that, and creates nothing: what is wrong, one line each.
+    A :class:`LaunchError`: the backend could not be asked."""
+    checks: Callable[[Any], Iterable[Check]] = lambda _settings: ()
+    """What ``launch doctor`` looks at, from an instance of ``settings``; they run later, one by one."""
     requires_environment: str | None = None
     aliases: tuple[str, ...] = ()
 

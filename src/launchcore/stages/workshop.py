@@ -64,6 +64,12 @@ class Workshop:
         offer = self.host.catalog.runner(name)
         return self._make("runner", offer, self._of_plugin(offer.spec.name), f"plugins.{name}")
 
+    def runner_settings(self, name: str) -> tuple[Offer[RunnerSpec], Any]:
+        """Who offers a runner, and the agent's settings for it. The runner itself is not made."""
+        offer = self.host.catalog.runner(name)
+        raw = self._of_plugin(offer.spec.name)
+        return offer, structure(offer.spec.settings, raw, path=f"plugins.{offer.spec.name}")
+
     def builder(self, block: Mapping[str, Json]) -> Component[BuilderSpec, Builder]:
         """``block`` is the ``builder:`` mapping of a queue or of the agent: ``type`` and its settings.
 
