@@ -175,9 +175,10 @@ def encoded(value: Any) -> bytes:
 
 def decoded(kind: type[T], answer: Answer) -> T:
     """:raises Refused: it is no answer of ours."""
-    if kind is type(None):
-        return None
+    nothing = kind is type(None)
     try:
+        if nothing and not answer.body:
+            return None  # type: ignore[return-value]
         return msgspec.json.decode(answer.body, type=kind)
     except (ValueError, RecursionError):
         shown = answer.headers.get("Content-Type", "no type")[:80]
