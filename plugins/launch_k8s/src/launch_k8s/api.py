@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import attrs
 
@@ -19,6 +19,7 @@ from launch_k8s.errors import ApiAway, ApiError
 from launch_k8s.kinds import KindInfo
 from launch_k8s.pace import Pace, Pauses
 from launch_k8s.settings import ClusterSettings
+from launch_k8s.wire import Refusal, Wire
 
 PAGE: Final = 500
 """Objects of one answer to a list."""
@@ -150,12 +151,33 @@ class Api:
             found += page.get("items") or []
         return found
 
-    def stream(self, path: str, *, silence: float, **params: Any) -> Any:
-        """An answer that comes bit by bit: urllib3's response, to be closed by the caller.
+    def stream(self, path: str, *, silence: float, **params: Any) -> Wire:
+        """An answer that comes bit by bit, of which nothing was read yet; to be closed by the caller.
 
-        :param silence: seconds without a byte after which reading from it fails.
+        :param silence: seconds without a byte after which a read that waits fails.
+        :raises ApiAway: the server cannot be reached.
         """
-        return self._send(Ask(method="GET", path=path, params=params, accept="*/*", seconds=silence))
+        client, url, headers = self._prepared(Ask(method="GET", path=path, params=params, seconds=silence))
+        try:
+            pool = client.rest_client.pool_manager.connection_from_url(url)
+            connection = pool._new_conn()  # noqa: SLF001
+            connection.timeout = CONNECT
+            tunnel = pool.proxy is not None and pool.scheme == "https"
+            if tunnel:
+                pool._prepare_proxy(connection)  # noqa: SLF001
+            # A plain proxy wants the whole address.
+            plain = pool.proxy is not None and not tunnel
+            connection.request("GET", url if plain else url[len(_origin(url)) :], headers=headers)
+            connection.sock.settimeout(silence)
+        except Exception as error:
+            raise ApiAway(_words(error), sent=False) from None
+        return Wire(connection)
+
+    def refusal(self, refusal: Refusal) -> ApiError:
+        """What a stream's server says instead of its stream."""
+        if refusal.code == 401:
+            self.connection.renew(self.connection.client())
+        return _error(refusal.code, refusal.headers, refusal.body)
 
     def delete(
         self,
@@ -202,15 +224,11 @@ class Api:
     def _send(self, ask: Ask) -> Any:
         import urllib3
 
-        client = self.connection.client()
-        asked = {key: _text(value) for key, value in (ask.params or {}).items() if value is not None}
-        url = f"{client.configuration.host}{ask.path}" + (f"?{urlencode(asked)}" if asked else "")
-        headers = {"Accept": ask.accept, "User-Agent": "launchcore", **self.connection.auth(client)}
+        client, url, headers = self._prepared(ask)
         data = None
         if ask.body is not None:
             data = json.dumps(ask.body).encode()
             headers["Content-Type"] = ask.content
-        self.pace.wait()
         try:
             response = client.rest_client.pool_manager.request(
                 ask.method,
@@ -228,24 +246,40 @@ class Api:
             return response
         if response.status == 401:
             self.connection.renew(client)
-        raise self._error(response)
-
-    def _error(self, response: Any) -> ApiError:
         try:
-            data = response.read(decode_content=True)
+            said = response.read(decode_content=True)
         except Exception:
-            data = b""
+            said = b""
         finally:
             response.release_conn()
-        try:
-            status = json.loads(data)
-        except ValueError:
-            status = None
-        if not isinstance(status, dict):
-            status = {"message": data[:300].decode("utf-8", "replace") or f"HTTP {response.status}"}
-        wait = str(response.headers.get("Retry-After") or "")
-        retry_after = float(wait) if wait.isdigit() else None
-        return ApiError(int(response.status), status, retry_after=retry_after)
+        names = {name.lower(): value for name, value in response.headers.items()}
+        raise _error(int(response.status), names, said)
+
+    def _prepared(self, ask: Ask) -> tuple[Any, str, dict[str, str]]:
+        """The client, the whole URL, the headers; when the request may be made."""
+        client = self.connection.client()
+        asked = {key: _text(value) for key, value in (ask.params or {}).items() if value is not None}
+        url = f"{client.configuration.host.rstrip('/')}{ask.path}" + (f"?{urlencode(asked)}" if asked else "")
+        headers = {"Accept": ask.accept, "User-Agent": "launchcore", **self.connection.auth(client)}
+        self.pace.wait()
+        return client, url, headers
+
+
+def _error(code: int, headers: Mapping[str, str], said: bytes) -> ApiError:
+    try:
+        status = json.loads(said)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict):
+        status = {"message": said[:300].decode("utf-8", "replace") or f"HTTP {code}"}
+    wait = str(headers.get("retry-after") or "")
+    return ApiError(code, status, retry_after=float(wait) if wait.isdigit() else None)
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,35 +100,40 @@ class PlaceBook:
     Attempts are looked for by name (``Runner.find``), and orphans by label (``Runner.owned``): here.
     """
 
-    def __init__(self, file: Path, usual: Sequence[tuple[str | None, str]]) -> None:
-        """:param usual: clusters and namespaces that are looked at in any case, for Jobs."""
+    def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._places = {
+        self._places: dict[tuple[str | None, str, str, str], Place] | None = None
+
+    def all(self, usual: Iterable[tuple[str | None, str]] = ()) -> list[Place]:
+        """All places, with the ``usual`` clusters and namespaces, where Jobs are looked for in any case."""
+        found = {
             place.key: place
             for place in (Place(cluster=cluster, namespace=name, kind=JOB) for cluster, name in usual)
         }
-        for place in self._read():
-            self._places.setdefault(place.key, place)
-
-    def all(self) -> tuple[Place, ...]:
         with self._lock:
-            return tuple(self._places.values())
+            return list({**found, **self._known()}.values())
 
     def add(self, place: Place) -> None:
         """Remember a place, before anything is made there."""
         with self._lock:
-            if place.key in self._places:
+            places = self._known()
+            if place.key in places:
                 return
-            self._places[place.key] = place
+            places[place.key] = place
             known = [
                 {"cluster": each.cluster, "namespace": each.namespace, "kind": kind_data(each.kind)}
-                for each in self._places.values()
+                for each in places.values()
             ]
             self._file.parent.mkdir(parents=True, exist_ok=True)
             fresh = self._file.with_name(f"{self._file.name}.{os.getpid()}.{threading.get_ident()}")
             fresh.write_text(json.dumps(known))
             fresh.replace(self._file)
+
+    def _known(self) -> dict[tuple[str | None, str, str, str], Place]:
+        if self._places is None:
+            self._places = {place.key: place for place in self._read()}
+        return self._places
 
     def _read(self) -> list[Place]:
         found = []
