@@ -47,8 +47,9 @@ _ABSENT: Final = (
     "repository name not known",
 )
 _AWAY: Final = re.compile(
-    r"no such host|no route to host|connection refused|connection reset|i/o timeout|dial tcp|deadline exceeded|"
-    r"x509|tls:|http response to https|\beof\b|\b50[0234] |toomanyrequests|too many requests|\b429\b"
+    r"no such host|no route to host|connection refused|connection reset|i/o timeout|dial tcp|"
+    r"deadline exceeded|x509|tls:|http response to https|\beof\b|\b50[0234] |toomanyrequests|"
+    r"too many requests|\b429\b"
 )
 
 
@@ -115,8 +116,8 @@ def _no_login(cause: str) -> Failure:
     return _failure(
         "the registry does not let the node have it",
         cause,
-        "give the agent's registry a login, or the queue `image_pull_secrets`; some registries say this of an "
-        "image that does not exist",
+        "give the agent's registry a login, or the queue `image_pull_secrets`; some registries say this "
+        "of an image that does not exist",
     )
 
 

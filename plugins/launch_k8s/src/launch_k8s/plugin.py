@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from launch_k8s.settings import ClusterSettings, RunConfig
-from launchcore.plugin import Kind, Runner, RunnerSpec, Site, hookimpl
+from launchcore.plugin import Given, Kind, Runner, RunnerSpec, RunPlan, Site, hookimpl
 
 
 def _runner(settings: Any, site: Site) -> Runner:
     from launch_k8s.runner import make_runner
 
     return make_runner(settings, site)
+
+
+def _render(plan: RunPlan, given: Given, settings: Any) -> Sequence[str]:
+    from launch_k8s.preview import documents
+
+    return documents(plan, given, settings)
+
+
+def _validate(plan: RunPlan, given: Given, settings: Any) -> Sequence[str]:
+    from launch_k8s.preview import dry_run
+
+    return dry_run(plan, given, settings)
 
 
 @hookimpl
@@ -26,5 +38,7 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         needs_image=True,
         applies=frozenset(Kind),
         watches=True,
+        render=_render,
+        validate=_validate,
         aliases=("k8s",),
     )
