@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from launch_docker.checks import check_disk, check_engine
+from launch_docker.plugin import launch_register_runners
+from launch_docker.settings import Settings
 
 from launchcore.plugin import CheckResult, CheckVerdict
 
@@ -74,14 +76,14 @@ def sockets() -> int:
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 def test_a_check_leaves_no_socket_open(
-    engine: Listening, check: Callable[[], CheckResult], status: int
+    engine: Listening, check: Callable[[Settings], CheckResult], status: int
 ) -> None:
     engine.status = status
-    check()  # imports, and whatever they keep
+    check(Settings())  # imports, and whatever they keep
     gc.collect()
     threads = threading.active_count()
     before = sockets()
-    result = check()
+    result = check(Settings())
 
     assert (result.verdict is CheckVerdict.OK) == (status == 200) or check is check_disk
     gc.collect()
@@ -97,9 +99,24 @@ def test_a_check_leaves_no_socket_open(
 def test_no_engine_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     before = sockets()
-    result = check_engine()
+    result = check_engine(Settings())
 
     assert result.verdict is CheckVerdict.WARNING
     assert "no engine answers" in result.detail
-    assert check_disk().verdict is CheckVerdict.SKIPPED
+    assert "No such file or directory" in result.detail
+    assert check_disk(Settings()).verdict is CheckVerdict.SKIPPED
     assert sockets() == before
+
+
+def test_the_engine_of_the_agents_settings_is_looked_at(
+    engine: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``launch doctor`` with ``plugins.docker.host``: not the engine of the shell that it is called in."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/another.sock")
+    (spec,) = launch_register_runners()
+    settings = Settings(host=f"unix://{tmp_path}/engine.sock")
+    found = {check.name: check.run() for check in spec.checks(settings)}
+
+    assert found["docker"].verdict is CheckVerdict.OK
+    assert f"{tmp_path}/engine.sock (the agent's settings)" in found["docker"].detail
+    assert set(found) == {"docker", "docker disk"}

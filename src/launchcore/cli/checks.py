@@ -138,6 +138,25 @@ def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     yield Check(name="agents", run=lambda: agents_live(config.base_url))
 
 
+def runner_checks(loaded: LoadedConfig, host: Host) -> Iterator[tuple[str, Check]]:
+    """``(plugin, check)`` of all runners, each with the agent's settings for it (``plugins.<name>``)."""
+    from launchcore.host.settings import SettingsError, structure
+    from launchcore.plugin import RunnerSpec
+
+    for offer in host.catalog.offers(RunnerSpec):
+        spec = offer.spec
+        raw = {} if host.has_own_section(spec.name) else loaded.config.plugins.get(spec.name, {})
+        try:
+            found = tuple(spec.checks(structure(spec.settings, raw, path=f"plugins.{spec.name}")))
+        except SettingsError:
+            continue  # the check of the configuration tells it
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            failed = CheckResult(verdict=FAILED, detail=text, hint=f"launch plugins show {offer.entry}")
+            found = (Check(name=f"{spec.name} runner", run=lambda failed=failed: failed),)  # type: ignore[misc]
+        yield from ((offer.plugin, check) for check in found)
+
+
 def run_check(check: Check) -> CheckResult:
     """Run one check; whatever it raises is a failed check."""
     from launchcore.plugin import LaunchError

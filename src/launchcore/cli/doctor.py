@@ -46,7 +46,7 @@ def doctor(
     The exit code is 1 when a check failed; warnings do not count. With --json, a list of objects:
     `name`, `by`, `verdict`, `detail`, `hint`.
     """
-    from launchcore.cli.checks import core_checks
+    from launchcore.cli.checks import core_checks, runner_checks
     from launchcore.cli.times import parse_duration
     from launchcore.plugin import Check
 
@@ -55,7 +55,7 @@ def doctor(
     loaded = loaded_config(base_url)
     host = host_of(loaded.config)
     checks = [("launchcore", check) for check in core_checks(loaded, host)]
-    checks += host.calls.checks()
+    checks += [*host.calls.checks(), *runner_checks(loaded, host)]
     if canary:
         checks.append(("launchcore", Check(name="canary", run=lambda: _canary(base_url, queue, patience))))
     results = _run(checks, quiet=as_json)

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
+
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError
 from launch_docker.settings import Settings
@@ -16,14 +18,21 @@ LITTLE_DISK = 10 << 30
 """Bytes: an ML image has several gigabytes."""
 
 
-def checks() -> Iterable[Check]:
-    """The engine that an agent without settings of its own would use."""
-    return (Check(name="docker", run=check_engine), Check(name="docker disk", run=check_disk))
+def checks(settings: Settings) -> Iterable[Check]:
+    """The engine that the agent uses, asked with less patience."""
+    quick = attrs.evolve(
+        settings,
+        connect_seconds=min(settings.connect_seconds, 3.0),
+        answer_seconds=min(settings.answer_seconds, 10.0),
+    )
+    return (
+        Check(name="docker", run=lambda: check_engine(quick)),
+        Check(name="docker disk", run=lambda: check_disk(quick)),
+    )
 
 
-def check_engine() -> CheckResult:
+def check_engine(settings: Settings) -> CheckResult:
     """Where an engine was found, which one, and what is odd about it."""
-    settings = Settings(connect_seconds=3.0, answer_seconds=10.0)
     try:
         engine = Engine(settings)
     except LaunchError as error:
@@ -69,10 +78,10 @@ def describe(where: str, info: dict[str, Any], version: dict[str, Any]) -> Check
     )
 
 
-def check_disk() -> CheckResult:
+def check_disk(settings: Settings) -> CheckResult:
     """Free space where the engine keeps images, if that is this machine."""
     try:
-        engine = Engine(Settings(connect_seconds=3.0, answer_seconds=10.0))
+        engine = Engine(settings)
     except LaunchError:
         return CheckResult(verdict=CheckVerdict.SKIPPED, detail="no engine answers")
     try:

@@ -266,8 +266,11 @@ def _away(error: BaseException) -> EngineAway:
         reason = getattr(inner or cause, "reason", None)
         cause = reason if isinstance(reason, BaseException) else inner or cause.__cause__ or cause.__context__
     refused = any(isinstance(each, ConnectionRefusedError | FileNotFoundError) for each in causes)
+    kept_out = refused or any(isinstance(each, PermissionError) for each in causes)
     plain = next((each for each in causes if isinstance(each, OSError) and each.strerror), causes[-1])
     text = getattr(plain, "strerror", None) or str(plain) or type(plain).__name__
-    if any(type(each).__name__ in ("ProtocolError", "ChunkedEncodingError") for each in causes):
+    if not kept_out and any(
+        type(each).__name__ in ("ProtocolError", "ChunkedEncodingError") for each in causes
+    ):
         text = "the connection broke off"
     return EngineAway(one_line(str(text), 200), refused=refused)

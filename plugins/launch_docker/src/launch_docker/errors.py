@@ -71,6 +71,17 @@ _PLATFORM = re.compile(r"no matching manifest|does not match the specified platf
 _REFERENCE = re.compile(r"invalid reference format|repository name must be", re.IGNORECASE)
 
 
+def removed(image: str) -> LaunchError:
+    """The engine had ``image`` a moment ago, and has it no more: somebody removed it. It is pulled again."""
+    return LaunchError(
+        f"the image {image} was removed from the engine before its container was made",
+        reason=Reason.IMAGE_PULL,
+        fault=Fault.INFRASTRUCTURE,
+        hint="who prunes images on that machine? let it spare those that are younger than a day",
+        retryable=True,
+    )
+
+
 def pull_failed(image: str, message: str, *, login: bool) -> LaunchError:
     """The engine could not pull ``image``; ``login``: it had credentials for the registry."""
     said = one_line(message, 240)

@@ -32,8 +32,9 @@ from launchcore.plugin import (
 
 HUB = "docker.io"
 _HUB_NAMES = frozenset({HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
-REMEMBER, REMEMBER_TAG = 60.0, 5.0
-"""Seconds for which an image is believed to be still there, and the same one: by digest, and by tag."""
+REMEMBER = 5.0
+"""Seconds for which an image is believed to be still there, and a tag to name the same one: between the
+preparation of a run, which always asks, and its start."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,12 +135,15 @@ class Images:
         self._pulling: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
+    def forget(self, ref: ImageRef) -> None:
+        """The engine has it not, whatever was known of it."""
+        self._known.pop(str(ref), None)
+
     def find(self, ref: ImageRef) -> Image | None:
-        """The image if the engine has it."""
+        """The image if the engine has it; for a few seconds as it was seen last."""
         key = str(ref)
         known = self._known.get(key)
-        believed = REMEMBER if "@" in key else REMEMBER_TAG
-        if known is not None and time.monotonic() - known[0] < believed:
+        if known is not None and time.monotonic() - known[0] < REMEMBER:
             return known[1]
         try:
             image = Image.of(self._engine.get(f"/images/{key}/json"))
@@ -176,6 +180,7 @@ class Images:
         while not lock.acquire(timeout=0.2):  # one pull of an image at a time
             context.check()
         try:
+            self.forget(ref)
             image = None if policy == "always" and "@" not in key else self.find(ref)
             if image is None and policy == "never":
                 raise LaunchError(
@@ -185,7 +190,6 @@ class Images:
                 )
             if image is None:
                 self._pull(ref, platform, logins, context)
-                self._known.pop(key, None)
                 image = self.find(ref)
             if image is None:
                 raise LaunchError(f"the engine has pulled {key} and has it not", reason=Reason.IMAGE_PULL)

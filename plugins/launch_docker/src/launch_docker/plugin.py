@@ -16,6 +16,12 @@ def _runner(settings: Any, site: Site) -> Runner:
     return make_runner(settings, site)
 
 
+def _checks(settings: Any) -> Iterable[Check]:
+    from launch_docker.checks import checks
+
+    return checks(settings)
+
+
 @hookimpl
 def launch_register_runners() -> Iterable[RunnerSpec]:
     yield RunnerSpec(
@@ -28,6 +34,7 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         applies=frozenset(Kind),
         watches=True,
         immediate=True,
+        checks=_checks,
     )
 
 
@@ -46,10 +53,3 @@ def launch_register_builders() -> Iterable[BuilderSpec]:
         settings=BuilderSettings,
         applies=frozenset({Kind.ENV, Kind.FILE, Kind.LOGIN, Kind.LABEL}),
     )
-
-
-@hookimpl
-def launch_checks() -> Iterable[Check]:
-    from launch_docker.checks import checks
-
-    return checks()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launch_docker.engine import Engine
-from launch_docker.errors import EngineAway, EngineError, pull_failed, start_failed
+from launch_docker.errors import EngineAway, EngineError, removed, start_failed
 from launch_docker.gpu_share import GpuShare
 from launch_docker.handover import Handover
 from launch_docker.images import Images
@@ -70,7 +70,7 @@ class Starter:
         assert plan.image is not None
         image = self._images.find(plan.image)
         if image is None:
-            raise pull_failed(str(plan.image), "no such image on the engine", login=False)
+            raise removed(str(plan.image))
         files = secret_files(plan, given)
         mounted = bool(files) and self._handover.mounts()
         place = self._vault.put(plan.attempt_id, files) if mounted else None
@@ -91,7 +91,8 @@ class Starter:
                 return self._existing(name, plan)
             self.undo(plan)
             if error.missing and "image" in str(error).lower():
-                raise pull_failed(str(plan.image), str(error), login=False) from None
+                self._images.forget(plan.image)
+                raise removed(str(plan.image)) from None
             raise start_failed(str(error), command=_first_word(made)) from None
         found = {"id": str(answer["Id"]), "labels": made["Labels"], "new": True, "word": _first_word(made)}
         try:

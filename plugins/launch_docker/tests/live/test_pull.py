@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from launch_docker.engine import Engine
 from launch_docker.settings import RunConfig
-from launch_docker.testing.fixtures import IMAGE
-from launch_docker.testing.private import PrivateImage, private_image
+from launch_docker.testing.cutting import CuttingProxy
+from launch_docker.testing.fixtures import IMAGE, unavailable
+from launch_docker.testing.machine import Machine, missing
+from launch_docker.testing.private import PrivateImage, private_image, pushed_and_gone
 from launch_docker.testing.registry import PASSWORD, USER
 from launch_docker.testing.workplace import running_registry
 
@@ -126,6 +129,68 @@ def test_the_image_of_yesterday_does_not_stand_in(bench: Any, private: PrivateIm
     error = refused(bench, image, private.given(), ALWAYS)
 
     assert (error.reason, error.fault) == (Reason.IMAGE_PULL, Fault.INFRASTRUCTURE)
+
+
+def test_an_image_that_is_removed_behind_our_back(bench: Any, private: PrivateImage) -> None:
+    """Between the preparation of a run and its start, or a moment after another run of it."""
+    image = ImageRef(name=private.name)
+    first = bench.plan("true", image=image)
+    bench.runner.prepare(first, private.given(), bench.context)
+    bench.engine.request("DELETE", f"/images/{private.name}")
+    with pytest.raises(LaunchError) as caught:
+        bench.runner.start(first, private.given())
+    error = caught.value
+
+    assert (error.reason, error.fault, error.retryable) == (
+        Reason.IMAGE_PULL,
+        Fault.INFRASTRUCTURE,
+        True,
+    )
+    assert list(bench.runner.owned()) == []
+    again = bench.start(bench.plan("true", image=image), private.given())
+    assert bench.end(again).exit_code == 0
+    bench.runner.cleanup(again)
+    bench.engine.request("DELETE", f"/images/{private.name}")
+    assert bench.end(bench.start(bench.plan("true", image=image), private.given())).exit_code == 0
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Machine]:
+    """An engine that does not try a download five times by itself, over half a minute."""
+    if why := missing():
+        unavailable(why)
+    machine = Machine("--max-download-attempts=1")
+    try:
+        machine.start()
+        yield machine
+    finally:
+        machine.close()
+
+
+def test_a_registry_that_goes_away_in_mid_pull(impatient: Machine, make_bench: Make) -> None:
+    """The connection is cut in the middle of a layer: the network's fault, and worth another try."""
+    bench = make_bench(impatient.url)
+    with running_registry(login=False) as registry:
+        proxy = CuttingProxy(registry.port)
+        try:
+            image = pushed_and_gone(bench.engine, f"{proxy.host}/team/large:1")
+            proxy.cut(after=4 << 20)
+            error = refused(bench, image, Given())
+
+            assert (error.reason, error.fault, error.retryable) == (
+                Reason.IMAGE_PULL,
+                Fault.INFRASTRUCTURE,
+                True,
+            )
+            assert proxy.cuts
+            assert not any(
+                image.name in (each["RepoTags"] or ()) for each in bench.engine.get("/images/json")
+            )
+
+            proxy.heal()
+            assert bench.end(bench.start(bench.plan("true", image=image))).exit_code == 0
+        finally:
+            proxy.close()
 
 
 @pytest.mark.parametrize("name", ["UPPER/case", "a//b", "-x", "x:y:z"])

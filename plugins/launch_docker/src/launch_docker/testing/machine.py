@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from launch_docker.engine import Engine
@@ -152,7 +152,15 @@ def base_image(engine: Engine, name: str, *, shell: bool = True, labels: Iterabl
     return import_image(engine, name, busybox_files(Path(busybox).read_bytes(), shell=shell), labels)
 
 
-def busybox_files(busybox: bytes, *, shell: bool = True) -> bytes:
+def large_image(engine: Engine, name: str, megabytes: int) -> str:
+    """The base image with a file of noise in it, which no compression makes smaller."""
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    noise = os.urandom(megabytes << 20)
+    return import_image(engine, name, busybox_files(Path(busybox).read_bytes(), more={"noise": noise}))
+
+
+def busybox_files(busybox: bytes, *, shell: bool = True, more: Mapping[str, bytes] | None = None) -> bytes:
     """The root file system as a tar."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -165,6 +173,7 @@ def busybox_files(busybox: bytes, *, shell: bool = True) -> bytes:
             "etc/passwd": (b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n", 0o644),
             "etc/group": (b"root:x:0:\nuser:x:1000:\n", 0o644),
         }
+        files |= {path: (data, 0o644) for path, data in (more or {}).items()}
         for path, (data, mode) in files.items():
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(data), mode

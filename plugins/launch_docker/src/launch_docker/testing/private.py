@@ -11,8 +11,9 @@ import attrs
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineError
 from launch_docker.images import auth_header
+from launch_docker.testing.machine import large_image
 from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine
-from launchcore.plugin import Given, Login, Secret
+from launchcore.plugin import Given, ImageRef, Login, Secret
 
 
 @attrs.frozen
@@ -53,3 +54,16 @@ def _forget(engine: Engine, image: PrivateImage) -> None:
     for name in (image.name, f"{image.name.rsplit(':', 1)[0]}@{image.digest}"):
         with contextlib.suppress(EngineError):
             engine.request("DELETE", f"/images/{name}")
+
+
+def pushed_and_gone(engine: Engine, name: str) -> ImageRef:
+    """A large image that is in the registry, and not on the engine."""
+    large_image(engine, name, 16)
+    repository, _, tag = name.rpartition(":")
+    path = f"/images/{repository}/push"
+    headers = {"X-Registry-Auth": "e30="}
+    with engine.request("POST", path, params={"tag": tag}, headers=headers, stream=True) as response:
+        said = list(engine.lines(response))
+    assert not any("error" in line for line in said), said
+    engine.request("DELETE", f"/images/{name}")
+    return ImageRef(name=name)
