@@ -189,13 +189,13 @@ class TestSubmit:
     ) -> None:
         asked: list[QueueConfig] = []
 
-        def slow(queue: str, config: QueueConfig, wanted: RunSpec) -> RunSpec:
+        def slow(queue: str, config: QueueConfig, wanted: RunSpec, priority: Priority) -> RunSpec:
             if not asked:
                 rig.service.edit_queue(queue, attrs.evolve(config, limits=Limits(run_seconds=9.0)))
             asked.append(config)
-            return admit(queue, config, wanted)
+            return admit(queue, config, wanted, priority)
 
-        monkeypatch.setattr("launchcore.queues.embedded.admit", slow)
+        monkeypatch.setattr("launchcore.queues.submits.admit", slow)
 
         assert rig.submit().spec.limits.run_seconds == 9.0
         assert len(asked) == 2
@@ -272,6 +272,9 @@ class TestListing:
 
     def test_by_every_filter(self, rig: Rig) -> None:
         rig.queue("other")
+        definition = JobDefinition(source=SourceRef(type="image", fields={"image": "busybox"}))
+        for command in (("true",), ("false",)):
+            rig.service.create_job("train", attrs.evolve(definition, command=command))
         plain = rig.submit()
         rig.clock.pass_(10.0)
         job = rig.submit(job="train:2", submitter="ann")

@@ -332,7 +332,8 @@ class TestAttemptsThatStartedNothing:
 
 
 def test_retries_wait_for_their_time(rig: Rig) -> None:
-    rig.queue("patient", retry=RetryPolicy(reasons=(Reason.USER_ERROR,), max_retries=2, delay_seconds=10.0))
+    policy = RetryPolicy(reasons=(Reason.USER_ERROR,), max_retries=2, delay_seconds=10.0, jitter=0.0)
+    rig.queue("patient", retry=policy)
     run = rig.submit("patient")
     agent = rig.agent()
     delays = []

@@ -70,7 +70,9 @@ def test_what_a_run_becomes(
 
 
 def test_the_delay_has_an_end() -> None:
-    policy = RetryPolicy(reasons=(Reason.OUT_OF_MEMORY,), max_retries=10_000, delay_seconds=1e300)
+    policy = RetryPolicy(
+        reasons=(Reason.OUT_OF_MEMORY,), max_retries=10_000, delay_seconds=1e300, max_delay_seconds=1e300
+    )
     following = after(OOM, standing(policy=policy, retries=9_000), now=0.0)
     assert following.retry_at == 86400.0
 

@@ -7,7 +7,6 @@ that is wrong is said in one error, with what the queue allows.
 from __future__ import annotations
 
 import fnmatch
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
@@ -18,6 +17,7 @@ from launchcore.plugin import (
     Fault,
     LaunchError,
     Limits,
+    Priority,
     QueueConfig,
     Reason,
     RetryPolicy,
@@ -34,6 +34,7 @@ from launchcore.queues.bounds import (
     text_problem,
 )
 from launchcore.queues.macros import MACROS, fill_command, inputs_named, macro_problems, nearest
+from launchcore.queues.retries import bounded, retry_problems
 from launchcore.queues.schemas import fill_defaults, schema_problems
 from launchcore.queues.shape import names_problems, shape_problems, spec_problems, typed_problems
 
@@ -45,16 +46,14 @@ T = TypeVar("T")
 RESERVED_ENV: Final = ("LAUNCH_*", "LAUNCHCORE_*")
 """What launchcore itself tells a run; no queue can open these."""
 
-MAX_LOST: Final = 100
-MAX_RETRIES: Final = 1000
 _ENV_PATTERN: Final = re.compile(r"[A-Za-z0-9_*?]{1,128}", re.ASCII)
 
 
-def admit(queue: str, config: QueueConfig, spec: RunSpec) -> RunSpec:
+def admit(queue: str, config: QueueConfig, spec: RunSpec, priority: Priority | None = None) -> RunSpec:
     """Check that this queue takes this run, and return the run with the queue's defaults filled in.
 
-    Variables get their defaults, limits the queue's. A run's ``grace_seconds`` that is the default of
-    :class:`Limits` means: as the queue says.
+    Variables get their defaults, limits the queue's, and a retry policy its queue's bounds. A run's
+    ``grace_seconds`` that is the default of :class:`Limits` means: as the queue says.
 
     :raises LaunchError: ``config_error`` of the user, with everything that is wrong.
     """
@@ -67,10 +66,16 @@ def admit(queue: str, config: QueueConfig, spec: RunSpec) -> RunSpec:
     problems += wrong
     limits, wrong = _limits(config.limits, spec.limits)
     problems += wrong
+    retry, wrong = _retry(config.retry, spec.retry)
+    problems += wrong
     problems += _inputs_problems(config, spec)
+    if priority is not None and priority < (most := Priority[config.max_priority.upper()]):
+        problems.append(
+            f"priority: {priority.name.lower()} is more urgent than the queue allows ({most.name.lower()})"
+        )
     if problems:
         _refuse(queue, problems)
-    return attrs.evolve(spec, variables=variables, limits=limits)
+    return attrs.evolve(spec, variables=variables, limits=limits, retry=retry)
 
 
 def check_queue(config: QueueConfig) -> None:
@@ -191,13 +196,21 @@ def _inputs_problems(config: QueueConfig, spec: RunSpec) -> Iterator[str]:
 def _limits(queue: Limits, run: Limits) -> tuple[Limits, list[str]]:
     """The run's limits within the queue's: less is fine, more is a problem, nothing is the queue's."""
     problems, chosen = [], {}
-    for name in ("run_seconds", "start_seconds", "memory_bytes", "grace_seconds"):
+    for name in ("run_seconds", "start_seconds", "memory_bytes", "grace_seconds", "queue_seconds"):
         most, asked = getattr(queue, name), getattr(run, name)
         unset = asked is None or (name == "grace_seconds" and asked == Limits().grace_seconds)
         if not unset and most is not None and asked > most:
             problems.append(f"limits.{name}: {asked:g} is more than the queue allows ({most:g})")
         chosen[name] = most if unset else asked
     return Limits(**chosen), problems
+
+
+def _retry(queue: RetryPolicy, run: RetryPolicy | None) -> tuple[RetryPolicy | None, list[str]]:
+    """A run's own policy, if it has one, within the queue's."""
+    if run is None:
+        return None, []
+    policy, problems = bounded(queue, run)
+    return policy, [*retry_problems(run), *problems]
 
 
 def _queue_problems(config: QueueConfig) -> list[str]:
@@ -212,25 +225,18 @@ def _queue_problems(config: QueueConfig) -> list[str]:
             isinstance(chosen.get("type"), str) and TYPE_NAME.fullmatch(chosen["type"])
         ):
             problems.append(f"{key}.type: a name is needed")
-    if config.max_running is not None and config.max_running < 1:
-        problems.append(f"max_running: {config.max_running} is less than 1; to take no runs, pause the queue")
+    for key in ("max_running", "max_running_per_submitter", "max_queued", "max_queued_per_submitter"):
+        count = getattr(config, key)
+        if count is not None and count < 1:
+            problems.append(f"{key}: {count} is less than 1; to take no runs, pause the queue")
     for key in ("open_env", "closed_env"):
         wrong = [shown(pattern) for pattern in getattr(config, key) if not _ENV_PATTERN.fullmatch(pattern)]
         problems += [f"{key}: {pattern} is not letters, digits, _, * and ?" for pattern in wrong]
     problems += names_problems("secrets", config.secrets or ())
-    problems += [*limits_problems(config.limits), *_retry_problems(config.retry)]
+    problems += [*limits_problems(config.limits), *retry_problems(config.retry)]
     if (wrong_text := text_problem(config.description)) or len(config.description) > 4096:
         problems.append(f"description: {wrong_text or 'is longer than 4096 characters'}")
     return problems
-
-
-def _retry_problems(retry: RetryPolicy) -> Iterator[str]:
-    if not 1 <= retry.max_lost <= MAX_LOST:
-        yield f"retry.max_lost: {retry.max_lost} is not between 1 and {MAX_LOST}"
-    if not 0 <= retry.max_retries <= MAX_RETRIES:
-        yield f"retry.max_retries: {retry.max_retries} is not between 0 and {MAX_RETRIES}"
-    if not (math.isfinite(retry.delay_seconds) and 0 <= retry.delay_seconds <= 86400):
-        yield f"retry.delay_seconds: {retry.delay_seconds} is not between 0 and 86400"
 
 
 def _variable_name(name: str) -> list[str]:

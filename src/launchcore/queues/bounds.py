@@ -110,7 +110,11 @@ def _scalar_problem(value: Json) -> str | None:
 def limits_problems(limits: Limits, path: str = "limits") -> list[str]:
     """Negative and absurd numbers."""
     problems = []
-    seconds = (("run_seconds", limits.run_seconds), ("start_seconds", limits.start_seconds))
+    seconds = (
+        ("run_seconds", limits.run_seconds),
+        ("start_seconds", limits.start_seconds),
+        ("queue_seconds", limits.queue_seconds),
+    )
     for name, value in seconds:
         if value is not None and not 0 < value <= MAX_SECONDS:
             problems.append(

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 import attrs
 
 from launchcore.plugin import (
+    Json,
     Priority,
     QueueConfig,
     QueueUnavailable,
     RunSpec,
     TimelineEvent,
 )
-from launchcore.queues.admission import admit, check_job, check_name, check_queue
+from launchcore.queues.admission import check_job, check_name, check_queue
 from launchcore.queues.base import (
     AgentRow,
+    ArrayInfo,
     Job,
     JobDefinition,
     LogChunk,
@@ -28,12 +28,13 @@ from launchcore.queues.base import (
     RunFilter,
     RunInfo,
 )
+from launchcore.queues.submits import Submits
 from launchcore.store import (
     agents,
+    arrays,
     codec,
     jobs,
     logs,
-    lookup,
     queues,
     runs_change,
     runs_read,
@@ -41,10 +42,6 @@ from launchcore.store import (
 )
 from launchcore.store.archives import DEFAULT_LIMIT
 from launchcore.store.database import Database
-from launchcore.store.sqlite import Conflict
-
-_MOST_TRIES = 20
-_LONGEST_KEY = 255
 
 
 class EmbeddedService:
@@ -56,6 +53,7 @@ class EmbeddedService:
     def __init__(self, database: Database, *, lost_after: float = 600.0) -> None:
         self._database = database
         self._lost_after = lost_after
+        self._submits = Submits(database)
 
     # queues and jobs
 
@@ -65,9 +63,11 @@ class EmbeddedService:
         self._database.write(lambda tx: queues.create(tx, name, config))
         return self.queue(name)
 
-    def edit_queue(self, name: str, config: QueueConfig, *, paused: bool | None = None) -> QueueInfo:
+    def edit_queue(
+        self, name: str, config: QueueConfig, *, paused: bool | None = None, release: str | None = None
+    ) -> QueueInfo:
         check_queue(config)
-        self._database.write(lambda tx: queues.edit(tx, name, config, paused))
+        self._database.write(lambda tx: queues.edit(tx, name, config, paused, release))
         return self.queue(name)
 
     def delete_queue(self, name: str, *, force: bool = False) -> None:
@@ -108,7 +108,42 @@ class EmbeddedService:
         submitter: str = "",
         key: str | None = None,
     ) -> RunInfo:
-        return self._submit(queue, spec, priority=priority, submitter=submitter, key=key)
+        return self._submits.one(queue, spec, priority=priority, submitter=submitter, key=key)
+
+    def check(
+        self,
+        queue: str,
+        spec: RunSpec,
+        *,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        axes: Mapping[str, Sequence[Json]] | None = None,
+    ) -> None:
+        self._submits.check(queue, spec, axes, priority=priority, submitter=submitter)
+
+    def submit_array(
+        self,
+        queue: str,
+        spec: RunSpec,
+        axes: Mapping[str, Sequence[Json]],
+        *,
+        max_parallel: int | None = None,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        key: str | None = None,
+    ) -> ArrayInfo:
+        made = self._submits.array(
+            queue, spec, axes, max_parallel=max_parallel, priority=priority, submitter=submitter, key=key
+        )
+        return self.array(made)
+
+    def array(self, ref: str) -> ArrayInfo:
+        with self._database.read() as connection:
+            return arrays.info(connection, arrays.find(connection, ref))
+
+    def cancel_array(self, array_id: str, *, by: str = "") -> ArrayInfo:
+        self._database.write(lambda tx: arrays.cancel(tx, array_id, by, lost_after=self._lost_after))
+        return self.array(array_id)
 
     def run(self, ref: str) -> RunInfo:
         with self._database.read() as connection:
@@ -152,7 +187,7 @@ class EmbeddedService:
         with self._database.read() as connection:
             return runs_read.known(connection, run_id)
 
-    def retry(self, run_id: str, *, submitter: str = "") -> RunInfo:
+    def retry(self, run_id: str, *, submitter: str = "", key: str | None = None) -> RunInfo:
         with self._database.read() as connection:
             run = runs_read.known(connection, run_id)
         if not run.state.final:
@@ -162,7 +197,9 @@ class EmbeddedService:
             )
         spec = attrs.evolve(run.spec, source=run.pinned) if run.pinned else run.spec
         by = submitter or run.submitter
-        return self._submit(run.queue, spec, priority=run.priority, submitter=by, retry_of=run_id)
+        return self._submits.one(
+            run.queue, spec, priority=run.priority, submitter=by, key=key, retry_of=run_id
+        )
 
     # archives and agents
 
@@ -181,37 +218,3 @@ class EmbeddedService:
 
     def close(self) -> None:
         self._database.close()
-
-    def _submit(
-        self,
-        queue: str,
-        spec: RunSpec,
-        *,
-        priority: Priority,
-        submitter: str,
-        key: str | None = None,
-        retry_of: str | None = None,
-    ) -> RunInfo:
-        if key is not None and len(key) > _LONGEST_KEY:
-            raise codec.user_error(
-                f"the submit key has {len(key)} characters", f"use at most {_LONGEST_KEY}, a UUID for example"
-            )
-        for _ in range(_MOST_TRIES):
-            with self._database.read() as connection:
-                row = lookup.find_queue(connection, queue)
-                config = lookup.config_of(connection, self._database.configs, row.id, row.revision)
-            admitted = admit(queue, config, spec)  # outside the transaction: it may take milliseconds
-            asked = runs_change.Submission(
-                queue=queue,
-                revision=row.revision,
-                spec=admitted,
-                stored_spec=codec.encode_asked(admitted, "the run"),
-                priority=priority,
-                submitter=codec.text(submitter, 255),
-                key=key,
-                retry_of=retry_of,
-            )
-            with contextlib.suppress(runs_change.QueueChanged, Conflict):  # edited meanwhile; an id twice
-                stored = self._database.write(functools.partial(runs_change.submit, asked=asked))
-                return stored if isinstance(stored, RunInfo) else self.run(stored)
-        raise QueueUnavailable(f"queue {queue!r} changes faster than a run can be submitted")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, LogPosition, RunState, Stage
-from launchcore.store import agents, codec, expiry, outcomes, stops, timeline
+from launchcore.store import agents, codec, expiry, members, outcomes, stops, timeline
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import ATTEMPT_WITH_SPEC, config_of
 from launchcore.store.tables import attempts, runs
@@ -185,4 +185,6 @@ def _claim(transaction: Transaction, row: Any, lease: Lease, *, adopted: bool) -
         running_since=row.running_since,
         deadline_at=row.deadline_at,
         stop=stops.reason_of(row, transaction.now),
+        resumed=members.ran_before(transaction.connection, row.run_seq, row.number),
+        array=members.member_of(transaction.connection, row.array_seq, row.array_index),
     )

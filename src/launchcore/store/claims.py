@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, case, func
 
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
-from launchcore.store import adoption, codec, expiry
+from launchcore.store import adoption, codec, expiry, lanes, members
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import attempt_key, config_of
 from launchcore.store.prepared import Prepared
-from launchcore.store.tables import QUEUED, agents, attempts, queues, run_specs, runs
+from launchcore.store.tables import NO_LANE, QUEUED, agents, attempts, queues, runs
 from launchcore.store.writer import Transaction
 
 _LIVE = (
@@ -43,6 +43,23 @@ _NEXT_RETRY = (
     .correlate(queues)
     .scalar_subquery()
 )
+_OTHER_LANES = (
+    sa.select(func.min(runs.c.lane))
+    .where(
+        runs.c.queue_id == queues.c.id,
+        runs.c.state == QUEUED,
+        runs.c.retry_at.is_(None),
+        runs.c.lane > NO_LANE,
+    )
+    .correlate(queues)
+    .scalar_subquery()
+)
+_NEXT_OVERDUE = (
+    sa.select(func.min(runs.c.queue_until))
+    .where(runs.c.queue_id == queues.c.id, runs.c.state == QUEUED, runs.c.queue_until.is_not(None))
+    .correlate(queues)
+    .scalar_subquery()
+)
 
 _SESSION = sa.select(agents.c.name).where(agents.c.name == bindparam("agent"))
 
@@ -57,6 +74,8 @@ HEAD = Prepared(
         _ADOPTABLE.label("adoptable"),
         _NEXT_DUE.label("next_due"),
         _NEXT_RETRY.label("next_retry"),
+        _NEXT_OVERDUE.label("next_overdue"),
+        _OTHER_LANES.label("other_lanes"),
         _SESSION.with_only_columns(agents.c.session).scalar_subquery().label("session"),
         _SESSION.with_only_columns(agents.c.expires_at).scalar_subquery().label("session_until"),
     )
@@ -64,30 +83,6 @@ HEAD = Prepared(
     .with_for_update(of=queues)
 )
 """All that a claim has to know of a queue before it takes anything."""
-
-WAITING = Prepared(
-    sa.select(
-        runs.c.seq,
-        runs.c.id,
-        runs.c.attempts,
-        runs.c.submitter,
-        runs.c.submitted_at,
-        runs.c.pinned,
-        runs.c.image,
-        run_specs.c.spec,
-    )
-    .join(run_specs, run_specs.c.seq == runs.c.seq)
-    .where(
-        runs.c.queue_id == bindparam("queue"),
-        runs.c.lane == bindparam("lane"),
-        runs.c.state == QUEUED,
-        runs.c.retry_at.is_(None),
-    )
-    .order_by(runs.c.priority, runs.c.seq)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True, of=runs)
-)
-"""The next runs of a lane of a queue."""
 
 _TAKE = Prepared(
     runs.update()
@@ -113,6 +108,7 @@ _ATTEMPT = Prepared(
     "run_seconds",
     "start_seconds",
     "claim_key",
+    "lane",
 )
 
 
@@ -169,7 +165,9 @@ def claim(
             )
     in_turn = _in_turn(transaction, heads, limit - len(claims))
     claims += _lease(transaction, in_turn, agent, lease_seconds=lease_seconds, host_bound=host_bound, key=key)
-    times = [at for head in heads for at in (head.next_due, head.next_retry) if at is not None]
+    times = [
+        at for head in heads for at in (head.next_due, head.next_retry, head.next_overdue) if at is not None
+    ]
     return Found(claims=tuple(claims), next_at=min(times, default=None))
 
 
@@ -177,11 +175,14 @@ def _brought_up_to_date(transaction: Transaction, head: Any, agent: AgentInfo, l
     """The state of a queue, after what time has brought to it."""
     due = head.next_due is not None and head.next_due <= transaction.now
     retry = head.next_retry is not None and head.next_retry <= transaction.now
+    overdue = head.next_overdue is not None and head.next_overdue <= transaction.now
     if due:
         expiry.sweep(transaction, head.id, lost_after=lost_after)
     if retry:
         expiry.retry(transaction, head.id)
-    if not (due or retry):
+    if overdue:
+        expiry.end_overdue(transaction, head.id)
+    if not (due or retry or overdue):
         return head
     asked = {"name": head.name, "host": agent.host, "agent": agent.name}
     return HEAD.first(transaction.connection, asked)
@@ -194,7 +195,7 @@ def _in_turn(transaction: Transaction, heads: Iterable[Any], limit: int) -> list
     for head in heads:
         free = limit if head.max_running is None else min(limit, head.max_running - head.live)
         if room > 0 and free > 0 and not head.paused:
-            found = WAITING.run(transaction.connection, {"queue": head.id, "lane": "", "limit": free})
+            found = _waiting(transaction, head, free)
             waiting.append((head, found))
             room -= bool(found)  # with one from each there is enough: the later queues need no look
     picked: list[tuple[Any, Any]] = []
@@ -204,6 +205,15 @@ def _in_turn(transaction: Transaction, heads: Iterable[Any], limit: int) -> list
         if len(picked) >= limit or len(picked) == before:
             break
     return picked[: max(0, limit)]
+
+
+def _waiting(transaction: Transaction, head: Any, limit: int) -> list[Any]:
+    """The next runs of a queue, in order, that nothing but the queue's own limit keeps waiting."""
+    if head.other_lanes is None:
+        asked = {"queue": head.id, "lane": "", "limit": limit}
+        return lanes.WAITING.run(transaction.connection, asked)
+    config = config_of(transaction.connection, transaction.configs, head.id, head.revision)
+    return lanes.pick(transaction, head.id, config, limit)
 
 
 def _lease(
@@ -243,6 +253,7 @@ def _lease(
                 "run_seconds": spec.limits.run_seconds,
                 "start_seconds": spec.limits.start_seconds,
                 "claim_key": key or None,
+                "lane": run.lane,
             }
         )
         claims.append(
@@ -259,6 +270,8 @@ def _lease(
                 submitter=run.submitter,
                 submitted_at=run.submitted_at,
                 claimed_at=now,
+                resumed=members.ran_before(transaction.connection, run.seq, number),
+                array=members.member_of(transaction.connection, run.array_seq, run.array_index),
             )
         )
         transaction.ring(f"run:{run.id}")

@@ -24,8 +24,13 @@ ATTEMPT = (
     runs.c.cancelled_by,
     runs.c.lost,
     runs.c.retries,
+    runs.c.preempted,
     runs.c.pinned,
     runs.c.image,
+    runs.c.job_name,
+    runs.c.job_version,
+    runs.c.array_seq,
+    runs.c.array_index,
 )
 """The columns of an attempt with what its run adds to it."""
 

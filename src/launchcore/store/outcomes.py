@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from launchcore.plugin import Failure, Outcome, RunState, Stage, Verdict
-from launchcore.store import codec, endings, timeline
+from launchcore.store import codec, endings, quarantine, timeline
 from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of, is_of_run
 from launchcore.store.prepared import Prepared
-from launchcore.store.tables import attempts, queues, runs
+from launchcore.store.tables import attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
 
 RELEASED = "released"
@@ -47,6 +48,9 @@ _SETTLE = (
         retry_at=bindparam("p_retry_at", type_=sa.Float),
         lost=bindparam("p_lost"),
         retries=bindparam("p_retries"),
+        preempted=bindparam("p_preempted"),
+        quarantined=bindparam("p_quarantined"),
+        queue_until=bindparam("p_waits_from", type_=sa.Float) + runs.c.queue_seconds,
         changes=runs.c.changes + 1,
     )
 )
@@ -72,9 +76,12 @@ _SUCCEED = Prepared(
         .correlate(runs)
         .scalar_subquery()
         .label("max_running"),
+        runs.c.lane,
+        quarantine.COUNT.label("quarantined"),
     )
 )
 _QUEUE = sa.select(queues.c.name).where(queues.c.id == bindparam("queue"))
+_SPEC = sa.select(run_specs.c.spec).where(run_specs.c.seq == bindparam("seq"))
 _LOST_AGENTS = (
     sa.select(attempts.c.agent)
     .where(is_of_run("seq"), attempts.c.verdict == Verdict.LOST.value)
@@ -105,14 +112,16 @@ def settle(transaction: Transaction, run_id: str, number: int, run_seq: int, out
     if outcome.verdict is Verdict.SUCCEEDED:
         values = {"p_seq": run_seq, "p_ended": transaction.now, "p_exit_code": outcome.exit_code}
         run = _SUCCEED.first(transaction.connection, values)
-        if run.max_running is not None:
+        if run.max_running is not None or run.lane:
             transaction.ring(f"queue:{run.queue}")  # a slot is free
+        if run.quarantined is not None:
+            quarantine.forget(transaction, run_seq)
         return
     row = transaction.execute(ATTEMPT_OF_RUN, {"run": run_id, "number": number}).one()
     _settle(
         transaction,
         row,
-        endings.after(outcome, _standing(transaction, row), now=transaction.now),
+        endings.after(outcome, _standing(transaction, row), now=transaction.now, chance=random.random()),
         outcome,
     )
 
@@ -150,11 +159,14 @@ def _end(transaction: Transaction, row: Any, outcome: Outcome, *, verdict: str, 
 
 def _standing(transaction: Transaction, row: Any) -> endings.Standing:
     lost_agents = transaction.execute(_LOST_AGENTS, {"seq": row.run_seq}).scalars().all()
+    config = config_of(transaction.connection, transaction.configs, row.queue_id, row.revision)
+    spec = codec.decode_spec(transaction.execute(_SPEC, {"seq": row.run_seq}).scalar_one())
     return endings.Standing(
         attempt=row.number,
-        policy=config_of(transaction.connection, transaction.configs, row.queue_id, row.revision).retry,
+        policy=spec.retry or config.retry,
         lost=row.lost,
         retries=row.retries,
+        preempted=row.preempted,
         cancel_requested=row.cancel_requested_at is not None,
         cancelled_by=row.cancelled_by or "",
         agents=tuple(lost_agents),
@@ -173,8 +185,13 @@ def _settle(transaction: Transaction, row: Any, following: endings.Next, outcome
         "p_retry_at": following.retry_at,
         "p_lost": following.lost,
         "p_retries": following.retries,
+        "p_preempted": following.preempted,
+        "p_quarantined": following.quarantined,
+        "p_waits_from": None if final else following.retry_at or transaction.now,
     }
     transaction.execute(_SETTLE, values)
+    if following.quarantined:
+        quarantine.note(transaction, row)
     if following.note:
         timeline.note(transaction, row.run_seq, 0, Stage.REPORT, following.note)
     queue = transaction.execute(_QUEUE, {"queue": row.queue_id}).scalar_one()

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func
 
 from launchcore.plugin import QueueConfig
 from launchcore.queues.base import QueueInfo
-from launchcore.store import codec, runs_change
+from launchcore.store import codec, lanes, quarantine, runs_change
 from launchcore.store.lookup import config_of, find_queue
 from launchcore.store.tables import QUEUED, agents, attempts, queue_revisions, queues, runs
 from launchcore.store.writer import Configs, Transaction
@@ -71,16 +71,25 @@ def create(transaction: Transaction, name: str, config: QueueConfig) -> None:
     _revise(transaction, key[0], 1, config)
 
 
-def edit(transaction: Transaction, name: str, config: QueueConfig, paused: bool | None) -> None:
+def edit(
+    transaction: Transaction, name: str, config: QueueConfig, paused: bool | None, release: str | None = None
+) -> None:
     """Give it this configuration. Attempts that were claimed keep theirs.
 
+    :param release: a job (``name:version`` or ``name``) whose runs it takes again.
     :raises NotFound: there is none of that name.
+    :raises LaunchError: ``config_error`` (user): it refuses no such job.
     """
     row = find_queue(transaction.connection, name)
     revision = row.revision
-    if config_of(transaction.connection, transaction.configs, row.id, revision) != config:
+    before = config_of(transaction.connection, transaction.configs, row.id, revision)
+    if before != config:
         revision += 1
         _revise(transaction, row.id, revision, config)
+    if lanes.limits_submitters(before) != lanes.limits_submitters(config):
+        lanes.move(transaction, row.id, config)
+    if release is not None:
+        quarantine.release(transaction, row, release)
     values = {
         "p_id": row.id,
         "p_revision": revision,
@@ -122,13 +131,13 @@ def info(connection: sa.Connection, configs: Configs, name: str, *, now: float) 
     row = connection.execute(_ONE, {"name": name}).first()
     if row is None:
         find_queue(connection, name)
-    return _info(connection, configs, row, _served(connection, now))
+    return _info(connection, configs, row, _served(connection, now), quarantine.refused(connection))
 
 
 def listed(connection: sa.Connection, configs: Configs, *, now: float) -> Sequence[QueueInfo]:
     """All queues, by name."""
-    served = _served(connection, now)
-    return tuple(_info(connection, configs, row, served) for row in connection.execute(_LIST).all())
+    served, refused = _served(connection, now), quarantine.refused(connection)
+    return tuple(_info(connection, configs, row, served, refused) for row in connection.execute(_LIST).all())
 
 
 def _revise(transaction: Transaction, queue_id: int, revision: int, config: QueueConfig) -> None:
@@ -150,14 +159,23 @@ def _served(connection: sa.Connection, now: float) -> dict[str, list[str]]:
     return served
 
 
-def _info(connection: sa.Connection, configs: Configs, row: Any, served: dict[str, list[str]]) -> QueueInfo:
+def _info(
+    connection: sa.Connection,
+    configs: Configs,
+    row: Any,
+    served: dict[str, list[str]],
+    quarantined: dict[int, list[tuple[str, int]]],
+) -> QueueInfo:
+    config = config_of(connection, configs, row.id, row.revision)
+    most = config.retry.max_quarantined
     return QueueInfo(
         name=row.name,
-        config=config_of(connection, configs, row.id, row.revision),
+        config=config,
         paused=bool(row.paused),
         created_at=row.created_at,
         updated_at=row.updated_at,
         queued=row.queued,
         running=row.running,
         agents=tuple(sorted(served.get(row.name, ()))),
+        refused_jobs=tuple(ref for ref, count in quarantined.get(row.id, ()) if 1 <= most <= count),
     )

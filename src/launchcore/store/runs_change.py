@@ -8,11 +8,11 @@ import attrs
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from launchcore.plugin import Priority, RunSpec, RunState, Stage
+from launchcore.plugin import ArrayMember, Priority, RunSpec, RunState, Stage
 from launchcore.queues.base import RunInfo
-from launchcore.store import codec, endings, expiry, timeline
+from launchcore.store import codec, endings, expiry, lanes, quarantine, timeline
 from launchcore.store.ids import new_run_id
-from launchcore.store.lookup import ATTEMPT, find_queue, is_of_run
+from launchcore.store.lookup import ATTEMPT, config_of, find_queue, is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
@@ -33,8 +33,14 @@ _INSERT = Prepared(
     "submit_key",
     "submitted_at",
     "retry_of",
+    "lane",
+    "queue_seconds",
+    "queue_until",
+    "array_seq",
+    "array_index",
 )
 _INSERT_SPEC = Prepared(run_specs.insert(), "seq", "spec")
+_LOCK = sa.select(queues.c.id).where(queues.c.id == bindparam("queue")).with_for_update()
 _RUN = sa.select(runs).where(runs.c.id == bindparam("run"))
 _CANCEL = runs.update().values(
     state=RunState.CANCELLED.value,
@@ -87,6 +93,7 @@ class Submission:
     submitter: str
     key: str | None = None
     retry_of: str | None = None
+    lane: str = ""
 
 
 class QueueChanged(Exception):
@@ -97,6 +104,7 @@ def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
     """Store a new run, and return it; or the id of the run that was stored with the same key.
 
     :raises NotFound: there is no such queue.
+    :raises LaunchError: ``config_error`` (user): as many runs wait as may, or the queue refuses the job.
     :raises QueueChanged: the admission is out of date.
     """
     queue = find_queue(transaction.connection, asked.queue)
@@ -106,20 +114,76 @@ def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
             return str(earlier)
     if queue.revision != asked.revision:
         raise QueueChanged
+    check(transaction, queue, asked, count=1)
+    return store(transaction, queue, attrs.evolve(asked, lane=lane(transaction, queue, asked)))
+
+
+def check(transaction: Transaction, queue: Any, asked: Submission, *, count: int, lock: bool = True) -> None:
+    """Whether the queue has room for so many runs more, and takes runs of this job.
+
+    :param lock: who submits at the same time is counted after us; not where nothing is to be written.
+    :raises LaunchError: ``config_error`` (user): it does not.
+    """
+    config = config_of(transaction.connection, transaction.configs, queue.id, queue.revision)
+    job, version = _job(asked.spec)
+    if job is not None and asked.retry_of is None:
+        quarantine.refuse(transaction, queue, config, job, version)
+    if config.max_queued is None and config.max_queued_per_submitter is None:
+        return
+    if lock:
+        transaction.execute(_LOCK, {"queue": queue.id})
+    whose = f" of {asked.submitter}" if asked.submitter else " of submitters without a name"
+    for most, submitter, of in (
+        (config.max_queued, None, ""),
+        (config.max_queued_per_submitter, asked.submitter, whose),
+    ):
+        if most is None:
+            continue
+        waiting = lanes.queued(transaction, queue.id, most=most, submitter=submitter)
+        if waiting + count > most:
+            raise codec.user_error(
+                f"queue {queue.name} lets {most} run(s){of} wait, and {waiting} wait already"
+                + (f": there is no room for {count} more" if count > 1 else ""),
+                f"submit again when some have been taken; `launch runs --queue {queue.name} --state queued`",
+            )
+
+
+def lane(
+    transaction: Transaction,
+    queue: Any,
+    asked: Submission,
+    array: str | None = None,
+    max_parallel: int | None = None,
+) -> str:
+    """The lane of a run, as its queue is now."""
+    config = config_of(transaction.connection, transaction.configs, queue.id, queue.revision)
+    return lanes.lane_of(config, asked.submitter, array, max_parallel)
+
+
+def store(
+    transaction: Transaction, queue: Any, asked: Submission, *, array: tuple[int, ArrayMember] | None = None
+) -> RunInfo:
+    """Write a run that was admitted. ``array``: the array that it is a member of, by its ``seq``."""
     run_id, now, spec = new_run_id(transaction.now), transaction.now, asked.spec
-    job, _, version = (spec.job or "").partition(":")
+    job, version = _job(spec)
+    seconds = spec.limits.queue_seconds
     row = {
         "id": run_id,
         "queue_id": queue.id,
         "state": RunState.QUEUED.value,
         "priority": int(asked.priority),
         "name": spec.name,
-        "job_name": job or None,
-        "job_version": int(version) if version.isdecimal() and len(version) < 10 else None,
+        "job_name": job,
+        "job_version": version,
         "submitter": asked.submitter,
         "submit_key": asked.key,
         "submitted_at": now,
         "retry_of": asked.retry_of,
+        "lane": asked.lane,
+        "queue_seconds": seconds,
+        "queue_until": None if seconds is None else now + seconds,
+        "array_seq": array[0] if array else None,
+        "array_index": array[1].index if array else None,
     }
     stored = _INSERT.first(transaction.connection, row)
     _INSERT_SPEC.run(transaction.connection, {"seq": stored.seq, "spec": asked.stored_spec})
@@ -134,6 +198,7 @@ def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
         submitted_at=now,
         retry_of=asked.retry_of,
         changes=1,
+        array=array[1] if array else None,
     )
 
 
@@ -164,6 +229,12 @@ def cancel(transaction: Transaction, run_id: str, by: str, *, lost_after: float)
     if live is not None and live.lease_expires_at <= transaction.now and not expiry.may_have_started(live):
         expiry.look(transaction, live, lost_after=lost_after)
     return True
+
+
+def _job(spec: RunSpec) -> tuple[str | None, int | None]:
+    name, _, version = (spec.job or "").partition(":")
+    known = version.isascii() and version.isdecimal() and len(version) < 10
+    return name or None, int(version) if known else None
 
 
 def cancel_all_queued(transaction: Transaction, queue_id: int, by: str) -> None:

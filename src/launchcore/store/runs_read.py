@@ -6,23 +6,32 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy import bindparam, func
 
-from launchcore.plugin import Priority, RunState
+from launchcore.plugin import ArrayMember, Priority, RunState
 from launchcore.queues.base import AttemptInfo, NotFound, Page, RunFilter, RunInfo
+from launchcore.store import arrays as stored_arrays
 from launchcore.store import codec
 from launchcore.store.ids import attempt_id
 from launchcore.store.lookup import find_queue_ever, is_of_run, unknown
 from launchcore.store.prepared import Prepared
-from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
+from launchcore.store.tables import NO_LANE, QUEUED, arrays, attempts, queues, run_specs, runs
 
 MOST_ON_A_PAGE = 1000
 
 _RUNS = (
-    sa.select(runs, run_specs.c.spec, queues.c.name.label("queue"))
+    sa.select(
+        runs,
+        run_specs.c.spec,
+        queues.c.name.label("queue"),
+        arrays.c.id.label("array_id"),
+        arrays.c.size.label("array_size"),
+    )
     .join(run_specs, run_specs.c.seq == runs.c.seq)
     .join(queues, queues.c.id == runs.c.queue_id)
+    .outerjoin(arrays, arrays.c.seq == runs.c.array_seq)
 )
 _ONE = _RUNS.where(runs.c.id == bindparam("run"))
 _ATTEMPTS = Prepared(sa.select(attempts).where(is_of_run("seq")).order_by(attempts.c.id))
@@ -34,6 +43,7 @@ _AHEAD = (
         runs.c.queue_id == bindparam("queue"),
         runs.c.state == QUEUED,
         runs.c.retry_at.is_(None),
+        runs.c.lane >= NO_LANE,
         sa.or_(
             runs.c.priority < bindparam("priority"),
             sa.and_(runs.c.priority == bindparam("priority"), runs.c.seq < bindparam("seq")),
@@ -124,6 +134,8 @@ def page(connection: sa.Connection, asked: RunFilter) -> Page:
     :raises LaunchError: ``config_error`` (user): the cursor is none.
     """
     limit = _limit(asked)
+    if asked.array is not None:
+        return _members(connection, asked, limit)
     queue_id = None if asked.queue is None else find_queue_ever(connection, asked.queue)
     in_queues = connection.execute(_QUEUES).scalars().all() if queue_id is None else (queue_id,)
     found = [row for query in queries(asked, queue_id, in_queues) for row in connection.execute(query)]
@@ -131,6 +143,24 @@ def page(connection: sa.Connection, asked: RunFilter) -> Page:
     rows = found[:limit]
     following = f"{rows[-1].seq:d}" if len(found) > limit else None
     return Page(runs=tuple(_infos(connection, rows, None)), next=following)
+
+
+def _members(connection: sa.Connection, asked: RunFilter, limit: int) -> Page:
+    """Members of an array, in its order; the cursor is the index of the last one."""
+    assert asked.array is not None
+    query = _RUNS.where(runs.c.array_seq == stored_arrays.seq_of(connection, asked.array))
+    after = asked.before
+    for condition in _conditions(attrs.evolve(asked, before=None)):
+        query = query.where(condition)
+    if asked.queue is not None:
+        query = query.where(runs.c.queue_id == find_queue_ever(connection, asked.queue))
+    if asked.states:
+        query = query.where(runs.c.state.in_([state.value for state in asked.states]))
+    if after is not None:
+        query = query.where(runs.c.array_index > _cursor(after))
+    found = connection.execute(query.order_by(runs.c.array_index).limit(limit + 1)).all()
+    following = f"{found[limit - 1].array_index:d}" if len(found) > limit else None
+    return Page(runs=tuple(_infos(connection, found[:limit], None)), next=following)
 
 
 def queries(asked: RunFilter, queue_id: int | None, in_queues: Sequence[int]) -> list[Any]:
@@ -172,11 +202,13 @@ def _conditions(asked: RunFilter) -> Iterable[sa.ColumnElement[bool]]:
     if asked.since is not None:
         yield runs.c.submitted_at >= asked.since
     if asked.before is not None:
-        if not asked.before.isdecimal() or len(asked.before) > 18:
-            raise codec.user_error(
-                f"{asked.before[:40]!r} is no page of a listing", "begin with the first page"
-            )
-        yield runs.c.seq < int(asked.before)
+        yield runs.c.seq < _cursor(asked.before)
+
+
+def _cursor(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise codec.user_error(f"{text[:40]!r} is no page of a listing", "begin with the first page")
+    return int(text)
 
 
 def _in_state(state: RunState) -> sa.ColumnElement[bool]:
@@ -218,6 +250,12 @@ def _info(row: Any, tried: Iterable[Any], position: int | None) -> RunInfo:
         retry_of=row.retry_of,
         position=position,
         changes=row.changes,
+        retries=row.retries,
+        preempted=row.preempted,
+        quarantined=bool(row.quarantined),
+        array=None
+        if row.array_id is None
+        else ArrayMember(id=row.array_id, index=row.array_index, size=row.array_size),
     )
 
 
