@@ -66,4 +66,4 @@ def test_the_registry_is_lost_in_mid_pull(impatient_world: DockerWorld, comes_ba
     assert failure is not None
     assert (failure.reason, failure.fault) == (Reason.IMAGE_PULL, Fault.INFRASTRUCTURE)
     assert seen.state is (RunState.SUCCEEDED if comes_back else RunState.FAILED)
-    assert world.leftovers() == []
+    wait_until("nothing is left", lambda: world.leftovers() == [])
