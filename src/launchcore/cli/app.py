@@ -13,7 +13,7 @@ import typer
 
 from launchcore.cli.lazy import Entry, LazyGroup, command_of, new_app
 
-RUNS, QUEUES, AGENTS, SETUP = "Runs", "Queues and jobs", "Agents", "Set-up"
+RUNS, QUEUES, AGENTS, SERVER, SETUP = "Runs", "Queues and jobs", "Agents", "Shared queues", "Set-up"
 
 COMMANDS = (
     Entry("submit", "launchcore.cli.submit:submit", "Submit a run to a queue.", RUNS, trailing=True),
@@ -26,6 +26,10 @@ COMMANDS = (
     Entry("job", "launchcore.cli.job:app", "Create and look at jobs.", QUEUES, group=True),
     Entry("agent", "launchcore.cli.agent:agent", "Serve queues on this machine.", AGENTS),
     Entry("agents", "launchcore.cli.agents:agents", "List the agents that serve queues.", AGENTS),
+    Entry("server", "launchcore.cli.server:server", "Serve queues over HTTP, for several machines.", SERVER),
+    Entry("up", "launchcore.cli.up:up", "Start a server and an agent on this machine.", SERVER),
+    Entry("token", "launchcore.cli.token:app", "Make, list and revoke tokens.", SERVER, group=True),
+    Entry("audit", "launchcore.cli.audit:audit", "Show who changed what.", SERVER),
     Entry("demo", "launchcore.cli.demo:demo", "Watch a real job go through; needs no set-up.", SETUP),
     Entry("config", "launchcore.cli.config:app", "Check and show the configuration.", SETUP, group=True),
     Entry(

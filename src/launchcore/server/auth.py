@@ -26,7 +26,10 @@ FRESH_SECONDS = 2.0
 by every server, and at once by the one that was told."""
 _MOST_KNOWN = 10_000
 _NOTED_SECONDS = 60.0
-_HINT = "send `Authorization: Bearer TOKEN`; an admin makes one with `launch token create`"
+_HINT = (
+    "set LAUNCHCORE_TOKEN or token_file (it goes as `Authorization: Bearer TOKEN`); an admin makes one with "
+    "`launch token create`"
+)
 
 
 @attrs.frozen(kw_only=True)

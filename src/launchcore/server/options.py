@@ -41,5 +41,7 @@ class Options:
     """Of one token, on average; twice as many at once."""
     failures_per_second: float = 2.0
     """Of one address: requests with a wrong token; 20 times as many at once."""
+    access_log: bool = False
+    """A line in the log for each request."""
     open_metrics: bool = False
     """``/metrics`` needs no token."""

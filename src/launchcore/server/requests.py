@@ -51,8 +51,17 @@ async def answer(
         made = await _answer(core, endpoint, scope=scope, path=path, headers=headers, receive=receive)
     except Exception as error:
         made = failed(error, headers)
-    seconds = None if endpoint.waits else time.monotonic() - began
-    core.metrics.request(*endpoint.where, made.status, seconds)
+    seconds = time.monotonic() - began
+    core.metrics.request(*endpoint.where, made.status, None if endpoint.waits else seconds)
+    if core.options.access_log:  # the path only: a query is nobody's business
+        log.info(
+            "%s %s %d %.1f ms %s",
+            endpoint.method,
+            scope["path"],
+            made.status,
+            1000 * seconds,
+            headers[REQUEST_ID],
+        )
     return made
 
 
@@ -73,6 +82,8 @@ async def _answer(
     headers: Mapping[str, str],
     receive: Callable[[], Awaitable[Any]],
 ) -> Answer:
+    if endpoint.waits and core.room.closed:
+        raise Refusal("unavailable", "this server is about to stop", headers={"Retry-After": "1"})
     body = _Body(receive, headers, core.options.body_seconds)
     who = await _let_in(core, endpoint, headers, scope)
     if any("\0" in part for part in path.values()):

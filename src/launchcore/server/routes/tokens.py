@@ -8,6 +8,7 @@ from typing import Annotated
 import attrs
 import msgspec
 
+from launchcore.queues.admission import check_name
 from launchcore.queues.wire import AuditPage, TokenCreate, TokenCreated, TokenInfo, TokenList
 from launchcore.server.access import check_scopes
 from launchcore.server.core import record
@@ -34,11 +35,12 @@ async def create(call: Call) -> Answer:
     expires_at = asked.expires_at
     if expires_at is not None and not math.isfinite(expires_at):
         raise Refusal("invalid", "`expires_at` is no time")
-    name, scopes = check_token(asked.name), check_scopes(asked.scopes)
+    check_name("token", asked.name)
+    scopes = check_scopes(asked.scopes)
 
     def make(transaction: Transaction) -> tuple[TokenInfo, str]:
-        info, secret = tokens.create(transaction, name, scopes, call.who.name, expires_at)
-        record(transaction, call.who, "create token", info.id, f"{name}: {', '.join(scopes)}")
+        info, secret = tokens.create(transaction, asked.name, scopes, call.who.name, expires_at)
+        record(transaction, call.who, "create token", info.id, f"{asked.name}: {', '.join(scopes)}")
         return info, secret
 
     info, secret = await call.core.write(make)
@@ -64,17 +66,6 @@ async def trail(call: Call) -> Answer:
     return Answer(
         body=await call.core.read(lambda connection: audit.page(connection, asked.before, asked.limit))
     )
-
-
-def check_token(name: str) -> str:
-    """The name of a new token: the runs that are submitted with it are this name's.
-
-    :raises LaunchError: ``config_error`` (user).
-    """
-    from launchcore.queues.admission import check_name
-
-    check_name("token", name)
-    return name
 
 
 ENDPOINTS = (
