@@ -44,13 +44,19 @@ class Feed:
     """Not thread-safe: one reader at a time."""
 
     def __init__(self, cursor: Cursor, text: str | None) -> None:
-        self.text = text
+        self._asked = text
+        self._text = text
         """The cursor of what was given out."""
+        self._given = False
         self.used = time.monotonic()
         self._cursor = cursor
         self._readers: dict[str, Reader] = {}
         self._gaps: list[str] = []
         self._turn = 0
+
+    def goes_on(self, cursor: str | None) -> bool:
+        """Whether this cursor is where it stands: asked for in vain, the same one may be asked for again."""
+        return cursor == self._text or (cursor == self._asked and not self._given)
 
     def streams(self) -> list[Stream]:
         """All that are open."""
@@ -102,6 +108,7 @@ class Feed:
                 stream.gap = None
             if was_full and not stream.full:
                 taken(stream)
+        self._given = self._given or any(found)
         return b"".join(found)
 
     def ended(self, sight: Sight) -> bool:
@@ -110,9 +117,9 @@ class Feed:
 
     def mark(self) -> tuple[str, str | None]:
         """The cursor of what was given out by now, and what is missing before it."""
-        self.text = self._cursor.text()
+        self._text = self._cursor.text()
         gaps, self._gaps = self._gaps, []
-        return self.text, "; ".join(gaps) or None
+        return self._text, "; ".join(gaps) or None
 
     # -- one pod ---------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Tails:
     def _feed(self, attempt: str, cursor: str | None) -> Feed:
         with self._lock:
             feed = self._feeds.get(attempt)
-        if feed is not None and feed.text == cursor:
+        if feed is not None and feed.goes_on(cursor):
             feed.used = time.monotonic()
             return feed
         self.forget(attempt)

@@ -1,0 +1,1 @@
+"""What tests of this plugin share: a scripted API server, and a real cluster."""
