@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from launch_k8s import names
@@ -15,17 +15,22 @@ from launchcore.testing.conformance import RunnerConformance
 from launchcore.testing.conformance.bench import RunnerBench
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[ApiServer]:
+    with ApiServer(token="t0ken") as made:
+        yield made
+
+
 class TestKubernetesRunner(RunnerConformance):
     plugin = "launch_k8s.plugin"
     name = "kubernetes"
+    config: ClassVar = {"allow": ["host-path"]}
     server: ApiServer
 
     @pytest.fixture(autouse=True)
-    def _server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        with ApiServer(token="t0ken") as server:
-            self.server = server
-            monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
-            yield
+    def _use(self, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server = server
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
 
     def _job(self, handle: RunHandle) -> dict[str, Any]:
         return self.server.store.get("jobs", handle.data["namespace"], handle.data["name"])

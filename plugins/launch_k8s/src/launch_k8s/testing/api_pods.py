@@ -169,7 +169,9 @@ class Machine:
         where, name, uid = meta["namespace"], meta["name"], meta["uid"]
         container = pod["spec"]["containers"][0]
         environment, places = self._mounted(pod, container)
-        command = [*(container.get("command") or ()), *(container.get("args") or ())]
+        command = [
+            word.replace("$$", "$") for key in ("command", "args") for word in container.get(key) or ()
+        ]
         for path, place in places.items():
             command = [word.replace(path, place) for word in command]
         log = self.begin_log(where, name)
@@ -195,6 +197,7 @@ class Machine:
             log.add(line)
         code = process.wait()
         process.stdout.close()
+        shutil.rmtree(self._root / uid, ignore_errors=True)
         log.end()
         code = 128 - code if code < 0 else code
         end = {
@@ -232,7 +235,9 @@ class Machine:
                 paths = {each["key"]: each["path"] for each in secret.get("items") or ()}
                 for key, content in values.items():
                     if not paths or key in paths:
-                        (place / paths.get(key, key)).write_bytes(content)
+                        file = place / paths.get(key, key)
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                        file.write_bytes(content)
                 places[mount["mountPath"]] = str(place)
                 if mount.get("subPath"):
                     places[mount["mountPath"]] = str(place / mount["subPath"])
