@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-live test-fast check lint docs transcript lock bench clean
+.PHONY: help setup demo test test-live test-fast check lint docs transcript lock bench cluster-up cluster-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -57,6 +57,12 @@ lock: setup ## resolve requirements.lock again (the newest versions with LOCK_AR
 
 bench: setup ## measure; JSON to bench.json, a table for people
 	$(BIN)/python -m benchmarks.bench --output bench.json --table $(BENCH_ARGS)
+
+cluster-up: setup ## a real Kubernetes cluster of one node for the tests, as root; prints its KUBECONFIG
+	@$(BIN)/python -m scripts.cluster up
+
+cluster-down: setup ## remove it, and everything that is left of it
+	@$(BIN)/python -m scripts.cluster down
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
