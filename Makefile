@@ -52,7 +52,7 @@ transcript: setup ## run the demo and put its output into README.md
 lock: setup ## resolve requirements.lock again (the newest versions with LOCK_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --all-extras --group dev --custom-compile-command "make lock" $(LOCK_ARGS) \
-	  --no-emit-package launchcore --no-emit-package launchcore-docker \
+	  --no-emit-package launchcore --no-emit-package launchcore-docker --no-emit-package launchcore-k8s \
 	  pyproject.toml plugins/launch_docker/pyproject.toml --output-file requirements.lock
 
 bench: setup ## measure; JSON to bench.json, a table for people
