@@ -60,6 +60,7 @@ def test_create_with_everything(launch: Launch) -> None:
         "start_seconds": 300.0,
         "memory_bytes": 1 << 30,
         "grace_seconds": 10.0,
+        "queue_seconds": None,
     }
     assert config["retry"] == {
         "max_lost": 5,

@@ -1,5 +1,8 @@
 """``launch queue``: create, list, show, edit, delete, pause, resume."""
 
+# The flags reach `changes` by the context, all at once.
+# ruff: noqa: ARG001
+
 from __future__ import annotations
 
 import time
@@ -17,13 +20,23 @@ from launchcore.cli.queue_options import (
     Description,
     From,
     MaxLost,
+    MaxPreempted,
+    MaxPriority,
+    MaxQuarantined,
+    MaxQueued,
+    MaxQueuedEach,
     MaxRetries,
+    MaxRetryDelay,
     MaxRunning,
+    MaxRunningEach,
     Memory,
     Name,
     NoCheck,
     OpenEnv,
+    QueueTimeout,
     Registry,
+    Release,
+    RetryDelay,
     RetryOn,
     Secrets,
     StartTimeout,
@@ -41,6 +54,7 @@ app = new_app(help="Create, look at and change queues.")
 
 @app.command("create")
 def create(
+    ctx: typer.Context,
     name: Name,
     *,
     type: Type = None,
@@ -48,12 +62,21 @@ def create(
     config: Config = None,
     variables: Variables = None,
     max_running: MaxRunning = None,
+    max_running_per_submitter: MaxRunningEach = None,
+    max_queued: MaxQueued = None,
+    max_queued_per_submitter: MaxQueuedEach = None,
+    max_priority: MaxPriority = None,
     timeout: Timeout = None,
     start_timeout: StartTimeout = None,
+    queue_timeout: QueueTimeout = None,
     memory: Memory = None,
     max_retries: MaxRetries = None,
     retry_on: RetryOn = None,
+    retry_delay: RetryDelay = None,
+    max_retry_delay: MaxRetryDelay = None,
+    max_preempted: MaxPreempted = None,
     max_lost: MaxLost = None,
+    max_quarantined: MaxQuarantined = None,
     secrets: Secrets = None,
     open_env: OpenEnv = None,
     builder: Builder = None,
@@ -69,23 +92,7 @@ def create(
     """
     from launchcore.cli.targets import mapping, queue_config, runner_names
 
-    change = changes(
-        type=type,
-        config=config,
-        variables=variables,
-        builder=builder,
-        registry=registry,
-        max_running=max_running,
-        description=description,
-        secrets=secrets,
-        open_env=open_env,
-        timeout=timeout,
-        start_timeout=start_timeout,
-        memory=memory,
-        max_retries=max_retries,
-        retry_on=retry_on,
-        max_lost=max_lost,
-    )
+    change = changes(ctx.params)
     raw = merged({} if source is None else mapping(source, "--from"), change)
     host = host_of(loaded_config(base_url).config)
     if "type" not in raw:
@@ -152,6 +159,7 @@ app.command("render", cls=TrailingCommand)(render)
 
 @app.command("edit")
 def edit(
+    ctx: typer.Context,
     name: Name,
     *,
     type: Type = None,
@@ -159,17 +167,27 @@ def edit(
     config: Config = None,
     variables: Variables = None,
     max_running: MaxRunning = None,
+    max_running_per_submitter: MaxRunningEach = None,
+    max_queued: MaxQueued = None,
+    max_queued_per_submitter: MaxQueuedEach = None,
+    max_priority: MaxPriority = None,
     timeout: Timeout = None,
     start_timeout: StartTimeout = None,
+    queue_timeout: QueueTimeout = None,
     memory: Memory = None,
     max_retries: MaxRetries = None,
     retry_on: RetryOn = None,
+    retry_delay: RetryDelay = None,
+    max_retry_delay: MaxRetryDelay = None,
+    max_preempted: MaxPreempted = None,
     max_lost: MaxLost = None,
+    max_quarantined: MaxQuarantined = None,
     secrets: Secrets = None,
     open_env: OpenEnv = None,
     builder: Builder = None,
     registry: Registry = None,
     description: Description = None,
+    release: Release = None,
     no_check: NoCheck = False,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
@@ -181,39 +199,25 @@ def edit(
     """
     from launchcore.cli.targets import mapping, queue_config
 
-    change = changes(
-        type=type,
-        config=config,
-        variables=variables,
-        builder=builder,
-        registry=registry,
-        max_running=max_running,
-        description=description,
-        secrets=secrets,
-        open_env=open_env,
-        timeout=timeout,
-        start_timeout=start_timeout,
-        memory=memory,
-        max_retries=max_retries,
-        retry_on=retry_on,
-        max_lost=max_lost,
-    )
+    change = changes(ctx.params)
     host = None if no_check else host_of(loaded_config(base_url).config)
     with service(base_url) as queues:
         before = queues.queue(name)
-        if source is None and not change:
+        if release is not None and source is None and not change:
+            made = before.config
+        elif source is None and not change:
             from launchcore.cli.editor import edit_config
 
             made = edit_config(name, before.config, host)
         else:
             raw = plain(before.config) if source is None else mapping(source, "--from")
             made = queue_config(name, merged(raw, change), host)
-        if made == before.config:
+        if made == before.config and release is None:
             say(f"queue {name} is as it was")
             info = before
         else:
-            info = queues.edit_queue(name, made)
-            say(f"changed queue {name}")
+            info = queues.edit_queue(name, made, release=release)
+            say(f"changed queue {name}" if release is None else f"queue {name} takes runs of {release} again")
     if as_json:
         emit_json(info)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,61 @@ Variables = Annotated[
 MaxRunning = Annotated[
     int | None,
     typer.Option("--max-running", metavar="N", min=0, help="Runs at a time, over all agents; 0: no limit."),
+]
+MaxRunningEach = Annotated[
+    int | None,
+    typer.Option(
+        "--max-running-per-submitter",
+        metavar="N",
+        min=0,
+        help="Runs at a time of one submitter; 0: no limit.",
+    ),
+]
+MaxQueued = Annotated[
+    int | None,
+    typer.Option(
+        "--max-queued", metavar="N", min=0, help="Runs that may wait; more are refused. 0: no limit."
+    ),
+]
+MaxQueuedEach = Annotated[
+    int | None,
+    typer.Option(
+        "--max-queued-per-submitter", metavar="N", min=0, help="The same, of one submitter; 0: no limit."
+    ),
+]
+MaxPriority = Annotated[
+    str | None,
+    typer.Option("--max-priority", metavar="LEVEL", help="The most urgent that a run may ask for."),
+]
+QueueTimeout = Annotated[
+    str | None,
+    typer.Option("--queue-timeout", metavar="TIME", help="The longest that a run may wait for an agent."),
+]
+RetryDelay = Annotated[
+    str | None,
+    typer.Option("--retry-delay", metavar="TIME", help="Before the first retry; it doubles with each."),
+]
+MaxRetryDelay = Annotated[
+    str | None, typer.Option("--max-retry-delay", metavar="TIME", help="The longest wait before a retry.")
+]
+MaxPreempted = Annotated[
+    int | None,
+    typer.Option(
+        "--max-preempted", metavar="N", min=0, help="How often a preempted or evicted run is resumed."
+    ),
+]
+MaxQuarantined = Annotated[
+    int | None,
+    typer.Option(
+        "--max-quarantined",
+        metavar="N",
+        min=0,
+        help="Quarantined runs in a row after which a job's version is refused; 0: never.",
+    ),
+]
+Release = Annotated[
+    str | None,
+    typer.Option("--release", metavar="JOB", help="Take runs of a job again that was refused: NAME[:V]."),
 ]
 Timeout = Annotated[
     str | None,
@@ -82,50 +138,53 @@ NoCheck = Annotated[
 ]
 
 
-def changes(
-    *,
-    type: str | None,
-    config: str | None,
-    variables: str | None,
-    builder: str | None,
-    registry: str | None,
-    max_running: int | None,
-    description: str | None,
-    secrets: list[str] | None,
-    open_env: list[str] | None,
-    timeout: str | None,
-    start_timeout: str | None,
-    memory: str | None,
-    max_retries: int | None,
-    retry_on: list[str] | None,
-    max_lost: int | None,
-) -> dict[str, Any]:
-    """What the flags say about a queue's configuration, and nothing else, as plain data."""
+_COUNTS = ("max_running", "max_running_per_submitter", "max_queued", "max_queued_per_submitter")
+_MAPPINGS = ("config", "variables", "builder", "registry")
+_RETRY = {
+    "max_retries": "max_retries",
+    "retry_on": "reasons",
+    "retry_delay": "delay_seconds",
+    "max_retry_delay": "max_delay_seconds",
+    "max_lost": "max_lost",
+    "max_preempted": "max_preempted",
+    "max_quarantined": "max_quarantined",
+}
+"""Flag → key of ``retry``."""
+
+
+def changes(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What the flags say about a queue's configuration, and nothing else, as plain data.
+
+    :param flags: a command's parameters by name; those that say nothing about it are left alone.
+    """
     from launchcore.cli.targets import mapping
     from launchcore.cli.times import parse_duration, parse_size
 
+    given = _given({name: flags.get(name) or None for name in flags})
     with usage():
         limits = {
-            "run_seconds": None if timeout is None else parse_duration(timeout),
-            "start_seconds": None if start_timeout is None else parse_duration(start_timeout),
-            "memory_bytes": None if memory is None else parse_size(memory),
+            "run_seconds": parse_duration(given["timeout"]) if "timeout" in given else None,
+            "start_seconds": parse_duration(given["start_timeout"]) if "start_timeout" in given else None,
+            "queue_seconds": parse_duration(given["queue_timeout"]) if "queue_timeout" in given else None,
+            "memory_bytes": parse_size(given["memory"]) if "memory" in given else None,
         }
-    retry = {"max_retries": max_retries, "reasons": retry_on or None, "max_lost": max_lost}
+        retry: dict[str, Any] = {key: flags.get(flag) for flag, key in _RETRY.items()}
+        retry["reasons"] = list(given.get("retry_on", ())) or None
+        for name in ("delay_seconds", "max_delay_seconds"):
+            retry[name] = None if retry[name] is None else parse_duration(retry[name])
     found: dict[str, Any] = {
-        "type": type,
-        "config": None if config is None else mapping(config, "--config"),
-        "variables": None if variables is None else mapping(variables, "--variables"),
-        "builder": None if builder is None else mapping(builder, "--builder"),
-        "registry": None if registry is None else mapping(registry, "--registry"),
-        "description": description,
-        "secrets": secrets or None,
-        "open_env": open_env or None,
+        **{name: given.get(name) for name in ("type", "description", "max_priority")},
+        **{name: mapping(given[name], f"--{name}") for name in _MAPPINGS if name in given},
+        **{name: list(given.get(name, ())) or None for name in ("secrets", "open_env")},
         "limits": _given(limits),
         "retry": _given(retry),
     }
+    if flags.get("description") == "":
+        found["description"] = ""
     made = _given(found)
-    if max_running is not None:
-        made["max_running"] = max_running or None
+    for name in _COUNTS:
+        if flags.get(name) is not None:
+            made[name] = flags[name] or None
     return made
 
 

@@ -41,6 +41,11 @@ def run_facts(run: RunInfo, now: float) -> RenderableType:
         pairs.append(("limits", limits))
     if run.retry_of:
         pairs.append(("retry of", run.retry_of))
+    if run.array:
+        pairs.append(("array", f"{run.array.id}, member {run.array.index} of {run.array.size}"))
+    again = again_line(run)
+    if again:
+        pairs.append(("again", again))
     return facts(pairs)
 
 
@@ -107,6 +112,20 @@ def failure_view(failure: Failure) -> RenderableType:
     return facts(pairs)
 
 
+def again_line(run: RunInfo) -> str:
+    """How often it was tried again, and may be, in one line; empty when there is nothing to say."""
+    parts = []
+    policy = run.spec.retry
+    if run.retries or policy:
+        most = f" of at most {policy.max_retries}" if policy else ""
+        parts.append(f"retried {run.retries}{most} times")
+    if run.preempted:
+        parts.append(f"resumed {run.preempted} times")
+    if run.quarantined:
+        parts.append("quarantined")
+    return ", ".join(parts)
+
+
 def limits_line(limits: Limits) -> str:
     """The bounds of a run in one line; empty when there are none."""
     parts = []
@@ -114,6 +133,8 @@ def limits_line(limits: Limits) -> str:
         parts.append(f"time {duration(limits.run_seconds)}")
     if limits.start_seconds is not None:
         parts.append(f"start {duration(limits.start_seconds)}")
+    if limits.queue_seconds is not None:
+        parts.append(f"wait {duration(limits.queue_seconds)}")
     if limits.memory_bytes is not None:
         parts.append(f"memory {size(limits.memory_bytes)}")
     return ", ".join(parts)

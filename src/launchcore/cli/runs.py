@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from launchcore.cli.array_options import find_array, members
 from launchcore.cli.completers import complete_job, complete_queue, complete_run, complete_state
 from launchcore.cli.errors import CommandError, describe, near, report, usage
 from launchcore.cli.exits import Exit
@@ -16,6 +17,11 @@ from launchcore.cli.service import service
 
 if TYPE_CHECKING:
     from launchcore.plugin import RunState
+    from launchcore.queues.base import ArrayInfo, RunInfo
+
+MOST_MEMBERS = 200
+"""Members of an array that ``launch show`` shows."""
+_FINAL = ("succeeded", "failed", "cancelled")
 
 RunRef = Annotated[
     str,
@@ -50,6 +56,9 @@ def runs(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="With this name.")] = None,
+    array: Annotated[
+        str | None, typer.Option("--array", metavar="ARRAY", help="Of this run array, in its order.")
+    ] = None,
     mine: Annotated[bool, typer.Option("--mine", help="Submitted by me, from this machine.")] = False,
     since: Annotated[
         str | None, typer.Option("--since", metavar="TIME", help="Not older: 2h, 3d, or 2026-01-31.")
@@ -67,6 +76,8 @@ def runs(
 
     With --json, an object: `runs` is a list, and `next` is the cursor for --page, or null.
     """
+    import attrs
+
     from launchcore.cli.times import parse_since
     from launchcore.queues.base import RunFilter
 
@@ -85,6 +96,8 @@ def runs(
     with service(base_url) as queues:
         if queue is not None:
             queues.queue(queue)
+        if array is not None:
+            wanted = attrs.evolve(wanted, array=queues.array(array).id)
         found = queues.list_runs(wanted)
     if as_json:
         emit_json(found)
@@ -122,12 +135,17 @@ def _states(names: list[str]) -> tuple[RunState, ...]:
 
 
 def show(run: RunRef, as_json: AsJson = False, base_url: BaseUrl = None) -> None:
-    """Show one run: how it stands, and why it failed.
+    """Show one run: how it stands, and why it failed. Or a run array: its members.
 
     Its attempts and its time-line too: each stage, when, how long, what came of it. With --json, an
-    object: `run`, and `timeline`, a list of events with their attempt's number.
+    object: `run`, and `timeline`, a list of events with their attempt's number; of an array, `array`
+    and `members`.
     """
     with service(base_url) as queues:
+        array = find_array(queues, run)
+        if array is not None:
+            _show_array(array, members(queues, array, array.size if as_json else MOST_MEMBERS), as_json)
+            return
         info = queues.run(run)
         events = list(queues.timeline(info.id))
     if as_json:
@@ -152,14 +170,28 @@ def show(run: RunRef, as_json: AsJson = False, base_url: BaseUrl = None) -> None
     show_view(Group(*parts))
 
 
+def _show_array(array: ArrayInfo, found: list[RunInfo], as_json: bool) -> None:
+    if as_json:
+        emit_json({"array": plain(array), "members": plain(found)})
+        return
+    from launchcore.cli.array_page import array_view
+    from launchcore.cli.output import show as show_view
+
+    show_view(array_view(array, found, time.time()))
+    if len(found) < array.size:
+        say(f"more: launch runs --array {array.id} --page {len(found) - 1}")
+
+
 def cancel(
     run: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs: ids or names.", autocompletion=complete_run),
+        typer.Argument(
+            metavar="RUN...", help="Runs and run arrays: ids or names.", autocompletion=complete_run
+        ),
     ],
     base_url: BaseUrl = None,
 ) -> int:
-    """Cancel runs.
+    """Cancel runs, or whole run arrays.
 
     A queued run ends at once; a live one is stopped by its agent.
     """
@@ -169,6 +201,9 @@ def cancel(
     with service(base_url) as queues:
         for ref in run:
             try:
+                if (array := find_array(queues, ref)) is not None:
+                    _cancelled(queues.cancel_array(array.id, by=me()))
+                    continue
                 before = queues.run(ref)
                 after = queues.cancel(before.id, by=me())
             except LaunchError as error:
@@ -182,6 +217,11 @@ def cancel(
             else:
                 emit(f"{after.id} is being stopped")
     return worst
+
+
+def _cancelled(array: ArrayInfo) -> None:
+    live = sum(count for state, count in array.counts.items() if state not in _FINAL)
+    emit(f"{array.id} cancelled" if not live else f"{array.id}: {live} runs are being stopped")
 
 
 def _ended(state: RunState) -> str:

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from launchcore.cli.array_options import (
+    Axes,
+    MaxParallel,
+    announce_array,
+    axes,
+    refuse_without_axes,
+    watch_array,
+)
 from launchcore.cli.completers import complete_job, complete_queue
 from launchcore.cli.errors import CommandError, during, near, usage
 from launchcore.cli.exits import Exit
@@ -29,8 +37,8 @@ from launchcore.cli.source_options import (
 
 if TYPE_CHECKING:
     from launchcore.config.values import AgentConfig
-    from launchcore.plugin import Limits, Priority, RunSpec
-    from launchcore.queues.base import RunInfo, Service
+    from launchcore.plugin import Limits, Priority, RetryPolicy, RunSpec
+    from launchcore.queues.base import ArrayInfo, Job, QueueInfo, RunInfo, Service
 
 PRIORITIES = ("critical", "high", "medium", "low")
 
@@ -95,9 +103,23 @@ def submit(
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="TIME", help="The longest it may run: 90s, 15m, 2h.")
     ] = None,
+    queue_timeout: Annotated[
+        str | None,
+        typer.Option("--queue-timeout", metavar="TIME", help="The longest it may wait for an agent."),
+    ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help="The most memory: 512M, 2GiB.")
     ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option("--retries", metavar="N", min=0, help="How often it is tried again when it failed."),
+    ] = None,
+    retry_on: Annotated[
+        list[str] | None,
+        typer.Option("--retry-on", metavar="REASON", help="A reason to try it again for (repeatable)."),
+    ] = None,
+    array: Axes = None,
+    max_parallel: MaxParallel = None,
     dockerfile: Annotated[
         str | None, typer.Option("--dockerfile", metavar="PATH", help="For builders: its path in the source.")
     ] = None,
@@ -127,7 +149,11 @@ def submit(
     is pinned to its commit. With --watch, the exit code says how the run ended, and Ctrl-C
     detaches: the run goes on.
 
-    A command after -- replaces the one of a job.
+    A command after -- replaces the one of a job. What the queue does not take is refused before
+    anything is packed.
+
+    With --array, one submit makes a run for each combination of values: of an input of the job, of a
+    variable of the queue, or of env.NAME, arg.NAME (--NAME=VALUE after the command) and input.NAME.
     """
     from launchcore.plugin import Stage
 
@@ -145,7 +171,9 @@ def submit(
     if watch and as_json:
         raise CommandError("--json prints the run as it was accepted", hint="leave --watch out")
     level = _priority(priority)
-    limits = _limits(timeout, memory)
+    if not array:
+        refuse_without_axes(max_parallel)
+    limits = _limits(timeout, memory, queue_timeout)
     with usage():
         parts: dict[str, Any] = {
             "command": trailing(ctx),
@@ -157,12 +185,27 @@ def submit(
             "limits": limits,
             "dockerfile": dockerfile,
             "build_context": build_context,
+            "retry": _retry(retries, retry_on or []),
         }
     with during(Stage.SUBMIT):
         config = loaded_config(base_url).config
         with service(base_url) as queues:
-            require_queue(queues, queue)
-            spec = from_job(job, queues, parts) if job else from_source(flags, queues, config, parts)
+            info = require_queue(queues, queue)
+            definition = queues.job(job) if job else None
+            if not job:
+                require_command(flags, parts)
+            values = axes(array, info, definition) if array else None
+            draft = from_job(definition, parts) if definition else not_packed(flags, parts)
+            queues.check(queue, draft, priority=level, submitter=me(), axes=values)
+            spec = draft if definition else from_source(flags, queues, config, parts)
+            if values is not None:
+                made = queues.submit_array(
+                    queue, spec, values, max_parallel=max_parallel, priority=level, submitter=me(), key=key
+                )
+                announce_array(made, as_json=as_json)
+                if not watch:
+                    return _array_left(queues, made, base_url=base_url)
+                return watch_array(queues, made, base_url=base_url)
             run = queues.submit(queue, spec, priority=level, submitter=me(), key=key)
             run = queues.run(run.id)  # with its place in the queue
             announce(run, as_json=as_json)
@@ -194,15 +237,23 @@ def _left(queues: Service, run: RunInfo, *, base_url: str | None) -> Exit:
     return Exit.OK
 
 
-def require_queue(queues: Service, name: str) -> None:
-    """Refuse a queue that is not there before anything is packed.
+def _array_left(queues: Service, array: ArrayInfo, *, base_url: str | None) -> Exit:
+    from launchcore.cli.follow import launch_command, warn_if_unserved
+
+    warn_if_unserved(queues, array.queue, base_url=base_url)
+    say(f"look at it: {launch_command('show', array.id, base_url=base_url)}")
+    return Exit.OK
+
+
+def require_queue(queues: Service, name: str) -> QueueInfo:
+    """The queue. Refuse a queue that is not there before anything is packed.
 
     :raises NotFound: with the nearest names, or the command that creates it.
     """
     from launchcore.queues.base import NotFound
 
     try:
-        queues.queue(name)
+        return queues.queue(name)
     except NotFound:
         names = [queue.name for queue in queues.list_queues()]
         create = f"create it: launch queue create {name} --type process"
@@ -210,30 +261,39 @@ def require_queue(queues: Service, name: str) -> None:
 
 
 def from_source(flags: SourceFlags, queues: Service, config: AgentConfig, parts: dict[str, Any]) -> RunSpec:
-    """A run of code that the flags name."""
+    """A run of code that the flags name: packed and uploaded, or pinned."""
     from launchcore.cli.source import make_source
     from launchcore.plugin import RunSpec
 
+    return RunSpec(source=make_source(flags, queues, config, say), **parts)
+
+
+def not_packed(flags: SourceFlags, parts: dict[str, Any]) -> RunSpec:
+    """The same run before its source is looked at: all that a queue can say before."""
+    from launchcore.plugin import RunSpec, SourceRef
+
+    kind = "git" if flags.git is not None else "archive" if flags.directory is not None else "image"
+    return RunSpec(source=SourceRef(type=kind), **parts)
+
+
+def require_command(flags: SourceFlags, parts: dict[str, Any]) -> None:
+    """:raises CommandError: there is no command, and no image that has one."""
     if not parts["command"] and flags.image is None:
         raise CommandError(
             "there is nothing to run: no command",
             hint="write it after --, as in: launch submit . -- python train.py",
         )
-    return RunSpec(source=make_source(flags, queues, config, say), **parts)
 
 
-def from_job(ref: str, queues: Service, parts: dict[str, Any]) -> RunSpec:
-    """A run of a job: what the flags say goes over what the job says."""
+def from_job(job: Job, parts: dict[str, Any]) -> RunSpec:
+    """A run of a job: what the flags say goes over what the job says. Its inputs are checked by the queue."""
     from launchcore.plugin import RunSpec
-    from launchcore.queues.macros import validate_inputs
 
-    job = queues.job(ref)
     definition = job.definition
     over = {
         **parts,
         "command": parts["command"] or definition.command,
         "env": {**definition.env, **parts["env"]},
-        "inputs": validate_inputs(definition.inputs, parts["inputs"]),
         "dockerfile": parts["dockerfile"] or definition.dockerfile,
         "build_context": parts["build_context"] or definition.build_context,
     }
@@ -265,7 +325,24 @@ def _values(pairs: list[str] | None, flag: str) -> dict[str, Any]:
     return values(pairs or [], flag)
 
 
-def _limits(timeout: str | None, memory: str | None) -> Limits:
+def _retry(retries: int | None, reasons: list[str]) -> RetryPolicy | None:
+    """The run's own policy, if the flags say anything about it."""
+    from launchcore.plugin import Reason, RetryPolicy
+
+    if retries is None and not reasons:
+        return None
+    if retries is None:
+        raise ValueError("--retry-on says when, and --retries has to say how often: add --retries N")
+    found = []
+    for name in reasons:
+        if name not in [reason.value for reason in Reason]:
+            hint = near(name, [reason.value for reason in Reason])
+            raise ValueError(f"--retry-on {name!r} is not a reason" + (f"; {hint}" if hint else ""))
+        found.append(Reason(name))
+    return RetryPolicy(max_retries=retries, reasons=tuple(found))
+
+
+def _limits(timeout: str | None, memory: str | None, queue_timeout: str | None) -> Limits:
     from launchcore.cli.times import parse_duration, parse_size
     from launchcore.plugin import Limits
 
@@ -273,6 +350,7 @@ def _limits(timeout: str | None, memory: str | None) -> Limits:
         return Limits(
             run_seconds=None if timeout is None else parse_duration(timeout),
             memory_bytes=None if memory is None else parse_size(memory),
+            queue_seconds=None if queue_timeout is None else parse_duration(queue_timeout),
         )
 
 

@@ -87,17 +87,20 @@ def queues_view(queues: Sequence[QueueInfo]) -> RenderableType:
 
 def queue_view(queue: QueueInfo, config_yaml: str, now: float) -> RenderableType:
     """The page of ``launch queue show``."""
-    limit = "" if queue.config.max_running is None else f" of {queue.config.max_running}"
-    head = facts(
-        [
-            ("queue", queue.name),
-            ("state", "paused" if queue.paused else "open"),
-            ("runs", f"{queue.queued} queued, {queue.running}{limit} running"),
-            ("agents", ", ".join(queue.agents) or "none"),
-            ("created", f"{moment(queue.created_at)} ({age(queue.created_at, now)})"),
-            ("changed", f"{moment(queue.updated_at)} ({age(queue.updated_at, now)})"),
-        ]
-    )
+    running = "" if queue.config.max_running is None else f" of {queue.config.max_running}"
+    queued = "" if queue.config.max_queued is None else f" of {queue.config.max_queued}"
+    pairs: list[tuple[str, str | Text]] = [
+        ("queue", queue.name),
+        ("state", "paused" if queue.paused else "open"),
+        ("runs", f"{queue.queued}{queued} queued, {queue.running}{running} running"),
+        ("agents", ", ".join(queue.agents) or "none"),
+        ("created", f"{moment(queue.created_at)} ({age(queue.created_at, now)})"),
+        ("changed", f"{moment(queue.updated_at)} ({age(queue.updated_at, now)})"),
+    ]
+    if queue.refused_jobs:
+        refused = f"{', '.join(queue.refused_jobs)}: quarantined again and again"
+        pairs.append(("refuses", cell(refused, "yellow")))
+    head = facts(pairs)
     return Group(head, Text(""), Text("configuration", style="bold"), Text(_lines(config_yaml)))
 
 

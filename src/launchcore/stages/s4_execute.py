@@ -12,6 +12,7 @@ import attrs
 from launchcore.host.merging import merge
 from launchcore.host.settings import structure
 from launchcore.plugin import (
+    Claim,
     Given,
     ImageRef,
     LaunchError,
@@ -68,9 +69,7 @@ def plan_run(
     claim, runner = work.claim, chosen.runner
     raw = substitute(claim.queue_config.config, names_of(work, chosen, image))
     config: Any = structure(runner.spec.config, raw, path=f"queue {claim.queue}: config")
-    env = dict(claim.spec.env)
-    if claim.spec.inputs:
-        env["LAUNCH_INPUTS"] = json.dumps(dict(claim.spec.inputs), sort_keys=True)
+    env = {**claim.spec.env, **_told(claim)}
     plan = RunPlan(
         run_id=claim.run_id,
         attempt_id=claim.attempt_id,
@@ -98,6 +97,19 @@ def plan_run(
         fixed=env,
     )
     return plan, given
+
+
+def _told(claim: Claim) -> dict[str, str]:
+    """What a run is told of itself by variables, whatever runs it: its inputs, which attempt this is,
+    whether an earlier one ran (so that there may be a checkpoint), and its place in a run array."""
+    env = {"LAUNCH_ATTEMPT": str(claim.attempt), "LAUNCH_RESUMED": "1" if claim.resumed else "0"}
+    if claim.spec.inputs:
+        env["LAUNCH_INPUTS"] = json.dumps(dict(claim.spec.inputs), sort_keys=True)
+    if claim.array is not None:
+        env["LAUNCH_ARRAY_ID"] = claim.array.id
+        env["LAUNCH_ARRAY_INDEX"] = str(claim.array.index)
+        env["LAUNCH_ARRAY_SIZE"] = str(claim.array.size)
+    return env
 
 
 def _start(work: Work, chosen: Chosen, plan: RunPlan, given: Given) -> RunHandle:

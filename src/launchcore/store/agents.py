@@ -175,7 +175,7 @@ def renew(
         )
     if complete:
         _take_back(transaction, agent, frozenset(asked))
-    expiry.sweep(transaction, None, lost_after=lost_after)
+    expiry.everything(transaction, lost_after=lost_after)
     return lost
 
 

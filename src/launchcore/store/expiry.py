@@ -72,7 +72,28 @@ _END = (
         changes=runs.c.changes + 1,
     )
 )
-_QUEUES = sa.select(queues.c.id, queues.c.name).where(queues.c.deleted_at.is_(None)).order_by(queues.c.id)
+_RETRIED_AT = (
+    sa.select(sa.func.min(runs.c.retry_at))
+    .where(runs.c.queue_id == queues.c.id, runs.c.retry_at.is_not(None))
+    .correlate(queues)
+    .scalar_subquery()
+)
+_OVERDUE_AT = (
+    sa.select(sa.func.min(runs.c.queue_until))
+    .where(runs.c.queue_id == queues.c.id, runs.c.state == QUEUED, runs.c.queue_until.is_not(None))
+    .correlate(queues)
+    .scalar_subquery()
+)
+DUE_QUEUES = (
+    sa.select(queues.c.id, queues.c.name)
+    .where(
+        queues.c.deleted_at.is_(None),
+        sa.or_(
+            _RETRIED_AT <= bindparam("now", type_=sa.Float), _OVERDUE_AT <= bindparam("now", type_=sa.Float)
+        ),
+    )
+    .order_by(queues.c.id)
+)
 _SPEC = sa.select(run_specs.c.spec).where(run_specs.c.seq == bindparam("seq"))
 
 
@@ -95,7 +116,7 @@ def everything(transaction: Transaction, *, lost_after: float) -> None:
     for too long.
     """
     sweep(transaction, None, lost_after=lost_after)
-    for queue in transaction.execute(_QUEUES).all():
+    for queue in transaction.execute(DUE_QUEUES, {"now": transaction.now}).all():
         if retry(transaction, queue.id):
             transaction.ring(f"queue:{queue.name}")
         end_overdue(transaction, queue.id)
