@@ -49,8 +49,8 @@ class Numbers:
 
 def numbers(connection: sa.Connection, *, now: float) -> Numbers:
     """How things stand. Reads the indexes of what is alive, whatever the history is."""
-    waiting = {queue: (count, oldest) for queue, count, oldest in connection.execute(_WAITING).tuples()}
-    live = dict(connection.execute(_LIVE).tuples().all())
+    waiting = {row[0]: (row[1], row[2]) for row in connection.execute(_WAITING)}
+    live = {row[0]: row[1] for row in connection.execute(_LIVE)}
     expired, since = connection.execute(_EXPIRED, {"now": now}).one()
     return Numbers(
         queues=tuple(
