@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from launchcore.plugin import LaunchError, Reason
-from launchcore.store.archives import Archives
+from launchcore.store.archives import FileArchives
 
 
 @pytest.fixture
-def archives(quick_path: Path) -> Archives:
-    return Archives(quick_path / "archives")
+def archives(quick_path: Path) -> FileArchives:
+    return FileArchives(quick_path / "archives")
 
 
-def test_what_is_put_is_opened_by_its_digest(archives: Archives, quick_path: Path) -> None:
+def test_what_is_put_is_opened_by_its_digest(archives: FileArchives, quick_path: Path) -> None:
     digest = archives.put([b"one", b"", b"two"])
 
     assert digest == f"sha256:{hashlib.sha256(b'onetwo').hexdigest()}"
@@ -35,7 +35,7 @@ def test_what_is_put_is_opened_by_its_digest(archives: Archives, quick_path: Pat
     "digest",
     ["", "sha256:", "sha256:../../etc/passwd", f"sha256:{'A' * 64}", f"sha256:{'0' * 64}", "x" * 9999],
 )
-def test_what_is_not_there_is_the_users_mistake(archives: Archives, digest: str) -> None:
+def test_what_is_not_there_is_the_users_mistake(archives: FileArchives, digest: str) -> None:
     assert not archives.has(digest)
     with pytest.raises(LaunchError) as error:
         archives.open(digest)
@@ -43,7 +43,7 @@ def test_what_is_not_there_is_the_users_mistake(archives: Archives, digest: str)
     assert len(error.value.detail) < 200
 
 
-def test_one_that_is_too_large_leaves_nothing(archives: Archives, quick_path: Path) -> None:
+def test_one_that_is_too_large_leaves_nothing(archives: FileArchives, quick_path: Path) -> None:
     taken = []
 
     def endless() -> Iterator[bytes]:
@@ -57,7 +57,7 @@ def test_one_that_is_too_large_leaves_nothing(archives: Archives, quick_path: Pa
     assert list((quick_path / "archives").iterdir()) == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(archives: Archives, quick_path: Path) -> None:
+def test_an_upload_that_breaks_off_leaves_nothing(archives: FileArchives, quick_path: Path) -> None:
     def broken() -> Iterator[bytes]:
         yield b"one"
         raise PermissionError("a file of the submitter's")
@@ -67,7 +67,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(archives: Archives, quick_path
     assert list((quick_path / "archives").iterdir()) == []
 
 
-def test_what_a_killed_upload_left_is_removed_a_day_later(archives: Archives, quick_path: Path) -> None:
+def test_what_a_killed_upload_left_is_removed_a_day_later(archives: FileArchives, quick_path: Path) -> None:
     archives.put([b"one"])
     old, new = (quick_path / "archives" / name for name in (".upload-old", ".upload-new"))
     old.write_bytes(b"")

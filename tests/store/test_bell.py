@@ -160,7 +160,8 @@ class TestTimeAlone:
         """With a clock that goes on by itself."""
         start = time.monotonic() - rig.clock.now
         rig.database.clock = lambda: time.monotonic() - start
-        rig.database._writer._clock = rig.database.clock
+        carrier: Any = rig.database._writer
+        carrier._clock = rig.database.clock
         return rig.agent()
 
     def test_brings_an_expired_lease(self, rig: Rig, agent: Agent) -> None:
@@ -364,13 +365,13 @@ def test_waiting_asks_nothing_of_the_database(
 ) -> None:
     """A look before it registers with the bell, one after, one at the end; not one in between."""
     asked: list[int] = []
-    begin = rig.database._sqlite.begin
+    begin = rig.database._engine.begin
 
     def counted(connection: sa.Connection) -> None:
         asked.append(1)
         begin(connection)
 
-    monkeypatch.setattr(rig.database._sqlite, "begin", counted)
+    monkeypatch.setattr(rig.database._engine, "begin", counted)
     agent.claim(wait=0.3)
     assert len(asked) == 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -53,10 +54,11 @@ def together(database: Database, operations: Sequence[Callable[[Transaction], ob
     first = threading.Thread(target=lambda: database.write(hold))
     first.start()
     assert holding.wait(10)
+    writer: Any = database._writer
     threads = [threading.Thread(target=run, args=(place,)) for place in range(len(operations))]
     for thread in threads:
         thread.start()
-    while len(database._writer._pending) < len(operations):
+    while len(writer._pending) < len(operations):
         pass
     go_on.set()
     for thread in (first, *threads):
@@ -66,13 +68,13 @@ def together(database: Database, operations: Sequence[Callable[[Transaction], ob
 
 def count_commits(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     commits: list[int] = []
-    commit = database._sqlite.commit
+    commit = database._engine.commit
 
     def counted(connection: sa.Connection) -> None:
         commits.append(1)
         commit(connection)
 
-    monkeypatch.setattr(database._sqlite, "commit", counted)
+    monkeypatch.setattr(database._engine, "commit", counted)
     return commits
 
 

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import IO
 
 from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason
+from launchcore.store.engine import DEFAULT_LIMIT
+
+__all__ = ["DEFAULT_LIMIT", "FileArchives", "no_archive", "parse_digest", "too_large"]
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-DEFAULT_LIMIT = 4 << 30
-"""Bytes of one archive."""
 _PARTIAL = ".upload-"
 _ABANDONED_SECONDS = 86400.0
 
 
-class Archives:
+class FileArchives:
     """A directory of archives. Whoever reads one verifies its content against its name."""
 
     def __init__(self, directory: Path) -> None:
@@ -51,24 +52,19 @@ class Archives:
 
     def has(self, digest: str) -> bool:
         """Whether it is there. A text that is no digest is not."""
-        match = _DIGEST.fullmatch(digest)
-        return match is not None and (self._directory / match[1]).is_file()
+        name = parse_digest(digest)
+        return name is not None and (self._directory / name).is_file()
 
     def open(self, digest: str) -> IO[bytes]:
         """Open it for reading.
 
         :raises LaunchError: ``source_failed`` (user): not there.
         """
-        match = _DIGEST.fullmatch(digest)
-        if match is not None:
+        name = parse_digest(digest)
+        if name is not None:
             with contextlib.suppress(FileNotFoundError):
-                return (self._directory / match[1]).open("rb")
-        raise LaunchError(
-            f"no uploaded archive {digest[:80]!r}",
-            reason=Reason.SOURCE_FAILED,
-            fault=Fault.USER,
-            hint="submit the directory again: that uploads it",
-        )
+                return (self._directory / name).open("rb")
+        raise no_archive(digest)
 
     def _forget_abandoned(self) -> None:
         """Remove what an upload left that was killed a day ago or earlier."""
@@ -78,18 +74,39 @@ class Archives:
                     path.unlink()
 
 
+def parse_digest(digest: str) -> str | None:
+    """The hexadecimal digits of ``sha256:<hex>``; ``None``: it is no such text."""
+    match = _DIGEST.fullmatch(digest)
+    return match[1] if match else None
+
+
+def no_archive(digest: str) -> LaunchError:
+    """The error for an archive that is not there."""
+    return LaunchError(
+        f"no uploaded archive {digest[:80]!r}",
+        reason=Reason.SOURCE_FAILED,
+        fault=Fault.USER,
+        hint="submit the directory again: that uploads it",
+    )
+
+
+def too_large(limit: int) -> LaunchError:
+    """The error for an archive of more than ``limit`` bytes."""
+    return LaunchError(
+        f"the archive is larger than {limit} bytes",
+        reason=Reason.CONFIG_ERROR,
+        fault=Fault.USER,
+        hint="leave large files out with .launchignore, and fetch data where the run executes",
+    )
+
+
 def _copy(chunks: Iterable[bytes], file: IO[bytes], limit: int, directory: Path) -> str:
     hashed = hashlib.sha256()
     size = 0
     for chunk in chunks:  # an OSError of the caller's own is not ours: it passes as it is
         size += len(chunk)
         if size > limit:
-            raise LaunchError(
-                f"the archive is larger than {limit} bytes",
-                reason=Reason.CONFIG_ERROR,
-                fault=Fault.USER,
-                hint="leave large files out with .launchignore, and fetch data where the run executes",
-            )
+            raise too_large(limit)
         hashed.update(chunk)
         with _storing(directory):
             rest = memoryview(chunk)

@@ -40,13 +40,20 @@ class Bell(Ears):
 
     :param directory: where the sockets are; made when it is needed, for its owner alone.
     :param change_mark: a number that changes with every commit, for the look every few seconds.
+    :param closed: called when nobody will ask for the mark any more.
     """
 
-    def __init__(self, directory: Path, change_mark: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        change_mark: Callable[[], int],
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self._directory = directory
         self._path = str(directory)
         self._change_mark = change_mark
+        self._closed = closed
         self._socket: socket.socket | None = None
         self._name: str | None = None
         self._folder: int | None = None
@@ -72,6 +79,8 @@ class Bell(Ears):
             if self._name is not None:
                 self._send(self._name, b"")
             thread.join()
+        with contextlib.suppress(Exception):
+            self._closed()
         with self._lock:
             if self._name is not None:
                 with contextlib.suppress(OSError):

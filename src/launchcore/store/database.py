@@ -1,10 +1,9 @@
-"""One open queue database: its writer, its readers, its bell, its archives."""
+"""One open queue database: its transactions, its readers, its bell, its archives."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,47 +11,51 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from launchcore.plugin import Fault, LaunchError, QueueConfig, QueueUnavailable, Reason
-from launchcore.store.archives import Archives
-from launchcore.store.bell import Bell
+from launchcore.store.engine import engine_for
 from launchcore.store.migrations import migrate
-from launchcore.store.sqlite import Sqlite
-from launchcore.store.writer import Transaction, Writer
+from launchcore.store.writer import Transaction
 
 T = TypeVar("T")
 
 
 class Database:
-    """An open file. Its methods may be called from any thread.
+    """An open database. Its methods may be called from any thread.
 
-    :param clock: UNIX seconds: the time on which leases run.
+    :param where: a SQLite file, or a ``postgresql://`` URL (see :func:`open_database` for URLs of both).
+    :param clock: UNIX seconds: the time on which leases run; the database's own unless it is given.
     :param busy_seconds: how long to wait for another process's write.
     :raises LaunchError: ``config_error``: it cannot be opened, with what to do.
-    :raises QueueUnavailable: it is locked, or the disk is full.
+    :raises QueueUnavailable: it is locked, the disk is full, or the server does not answer.
     """
 
     def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.time, busy_seconds: float = 5.0
+        self, where: Path | str, *, clock: Callable[[], float] | None = None, busy_seconds: float = 5.0
     ) -> None:
-        self.path = path
-        self.clock = clock
-        self.archives = Archives(path.parent / "archives")
+        self._engine = engine_for(where, busy_seconds=busy_seconds)
+        self.name = self._engine.name
+        """For people. Never has a password."""
+        self.clock = clock or self._engine.clock
         self.configs: dict[tuple[int, int], QueueConfig] = {}
         """Queue configurations by queue and revision, which never change."""
-        self._sqlite = Sqlite(path, busy_seconds=busy_seconds)
+        self.archives = self._engine.make_archives(self)
         self._readers: list[sa.Connection] = []
         self._closed = False
         self._close_lock = threading.Lock()
-        self._mark_connection: sa.Connection | None = None
-        self._foreign = (sa.exc.SQLAlchemyError, self._sqlite.Error, UnicodeEncodeError)
-        self._sqlite.prepare()
+        self._foreign: tuple[type[Exception], ...] = (
+            sa.exc.SQLAlchemyError,
+            UnicodeEncodeError,
+            *self._engine.foreign,
+        )
+        self._engine.prepare()
         with self._translated(opening=True):
-            connection = self._sqlite.connect()
+            connection = self._engine.connect()
             try:
-                migrate(self._sqlite, connection, now=clock())
+                with self._engine.alone(connection):
+                    migrate(self._engine, connection, now=self.clock())
             finally:
                 connection.close()
-        self.bell = Bell(path.with_name(path.name + "-bell"), self._change_mark)
-        self._writer = Writer(self._sqlite, clock=clock, ring=self.bell.ring, configs=self.configs)
+        self.bell = self._engine.make_bell()
+        self._writer = self._engine.make_carrier(clock=clock, ring=self.bell.ring, configs=self.configs)
 
     def write(self, operation: Callable[[Transaction], T]) -> T:
         """Carry out ``operation`` in a transaction, durably, and tell those who wait.
@@ -75,8 +78,9 @@ class Database:
             done = self._writer.run_many(operations)
         except self._foreign as error:
             raise self._translation(error) from None
+        foreign = self._foreign
         return [
-            (value, self._translation(error) if isinstance(error, self._foreign) else error)
+            (value, self._translation(error) if error and isinstance(error, foreign) else error)
             for value, error in done
         ]
 
@@ -89,16 +93,13 @@ class Database:
         if self.closed:
             raise QueueUnavailable("the queue database has been closed")
         with self._translated():
+            connection = self._reader()
             try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = self._sqlite.connect_reading()
-            try:
-                self._sqlite.begin_reading(connection)
                 yield connection
-                self._sqlite.commit(connection)
+                self._engine.commit(connection)
             except BaseException:
-                connection.close()  # rolls back; a new one is cheap
+                with contextlib.suppress(Exception):
+                    connection.close()  # rolls back; a new one is cheap
                 raise
             self._keep(connection)
 
@@ -110,10 +111,9 @@ class Database:
             self._closed = True
         self.bell.close()
         self._writer.close()
-        for connection in (*self._readers, self._mark_connection):
-            if connection is not None:
-                with contextlib.suppress(Exception):
-                    connection.close()
+        for connection in self._readers:
+            with contextlib.suppress(Exception):
+                connection.close()
         self._readers.clear()
 
     @property
@@ -126,11 +126,29 @@ class Database:
         else:
             self._readers.append(connection)
 
-    def _change_mark(self) -> int:
-        """Asked by the bell's thread only: the mark is counted for each connection apart."""
-        if self._mark_connection is None:
-            self._mark_connection = self._sqlite.connect_reading()
-        return self._sqlite.change_mark(self._mark_connection)
+    def _reader(self) -> sa.Connection:
+        """A connection whose transaction has begun: one that is there, or else a new one."""
+        while True:
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                break
+            try:
+                self._engine.begin_reading(connection)
+                return connection
+            except self._engine.foreign:
+                gone = self._engine.gone(connection)
+                with contextlib.suppress(Exception):
+                    connection.close()
+                if not gone:
+                    raise
+        connection = self._engine.connect_reading()
+        try:
+            self._engine.begin_reading(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @contextlib.contextmanager
     def _translated(self, *, opening: bool = False) -> Iterator[None]:
@@ -145,4 +163,19 @@ class Database:
             return LaunchError(
                 "a text with characters that are no text", reason=Reason.CONFIG_ERROR, fault=Fault.USER
             )
-        return self._sqlite.translate(error, opening=opening)
+        return self._engine.translate(error, opening=opening)
+
+
+def open_database(
+    url: str, *, clock: Callable[[], float] | None = None, busy_seconds: float = 5.0
+) -> Database:
+    """The database at ``sqlite:///ABSOLUTE/PATH.db`` or ``postgresql://USER@HOST:PORT/DATABASE``.
+
+    :raises LaunchError: ``config_error``: the URL is none of these, or it cannot be opened.
+    :raises QueueUnavailable: as :class:`Database` does.
+    """
+    from launchcore.queues.connect import database_path
+    from launchcore.store.engine import is_server
+
+    where = url if is_server(url) else database_path(url)
+    return Database(where, clock=clock, busy_seconds=busy_seconds)

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import attrs
 import sqlalchemy as sa
 
 from launchcore.plugin import Fault, LaunchError, Reason
 from launchcore.store import version_2
+from launchcore.store.engine import Engine
 from launchcore.store.tables import metadata, schema_versions, service
-
-
-class Opened(Protocol):
-    """What a step needs of the database that it is carried out in."""
-
-    def begin(self, connection: sa.Connection) -> None: ...
-    def commit(self, connection: sa.Connection) -> None: ...
-    def rollback(self, connection: sa.Connection) -> None: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +49,7 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(
-    database: Opened,
+    database: Engine,
     connection: sa.Connection,
     *,
     now: float,
@@ -84,9 +76,8 @@ def migrate(
             database.rollback(connection)
             raise
     if version > known:
-        where = getattr(database, "path", "")
         raise LaunchError(
-            f"the queue database {where} has version {version}; this launchcore knows {known}",
+            f"the queue database {database.name} has version {version}; this launchcore knows {known}",
             reason=Reason.CONFIG_ERROR,
             fault=Fault.USER,
             hint="install the newer launchcore that wrote it, or give another path in base_url",

@@ -10,6 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 
 
@@ -19,22 +20,19 @@ class Prepared:
     Rows are named tuples, as the driver gives their values.
     """
 
-    __slots__ = ("_columns", "_construct", "_gives_rows", "_order", "_row", "_text")
+    __slots__ = ("_columns", "_compiled", "_construct")
 
     def __init__(self, construct: Any, *columns: str) -> None:
         """``columns``: those that an INSERT without values fills, each from the value of its name."""
         self._construct = construct
         self._columns = columns
-        self._text: str | None = None
-        self._gives_rows = False
-        self._order: Callable[[Mapping[str, Any]], Any] = dict
-        self._row: Callable[[Iterable[Any]], Any] = tuple
+        self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: sa.Connection, values: Mapping[str, Any]) -> list[Any]:
         """Execute it, and return all rows."""
-        cursor = self._cursor(connection)
-        cursor.execute(self._text, self._order(values))
-        return list(map(self._row, cursor.fetchall())) if self._gives_rows else []
+        compiled, cursor = self._prepare(connection)
+        cursor.execute(compiled.text, compiled.order(values))
+        return list(map(compiled.row, cursor.fetchall())) if compiled.row is not None else []
 
     def first(self, connection: sa.Connection, values: Mapping[str, Any]) -> Any:
         """Execute it, and return its first row, or ``None``."""
@@ -43,8 +41,8 @@ class Prepared:
 
     def run_many(self, connection: sa.Connection, values: Iterable[Mapping[str, Any]]) -> int:
         """Execute it for each of the values. Returns how many rows have changed, together."""
-        cursor = self._cursor(connection)
-        cursor.executemany(self._text, [self._order(each) for each in values])
+        compiled, cursor = self._prepare(connection)
+        cursor.executemany(compiled.text, [compiled.order(each) for each in values])
         return int(cursor.rowcount)
 
     @property
@@ -52,23 +50,32 @@ class Prepared:
         """The statement as SQLAlchemy knows it."""
         return self._construct
 
-    def _cursor(self, connection: sa.Connection) -> Any:
-        if self._text is None:
-            self._compile(connection.dialect)
+    def _prepare(self, connection: sa.Connection) -> tuple[_Compiled, Any]:
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:  # two threads may both do it: the same comes of it
+            compiled = self._compiled[dialect.name] = _compile(self._construct, self._columns, dialect)
         driver: Any = connection.connection.dbapi_connection
-        return driver.cursor()
+        return compiled, driver.cursor()
 
-    def _compile(self, dialect: sa.Dialect) -> None:
-        compiled = self._construct.compile(dialect=dialect, column_keys=list(self._columns) or None)
-        fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        names = compiled.positiontup
-        self._order = _by_position(names, fixed) if names is not None else _by_name(fixed)
-        columns = list(self._construct.exported_columns.keys())
-        self._gives_rows = bool(columns)
-        if columns:
-            make: Any = namedtuple  # its fields are known at run time only
-            self._row = make("Row", columns)._make
-        self._text = str(compiled)
+
+@attrs.frozen
+class _Compiled:
+    """``row``: makes a named tuple of a row; ``None``: the statement gives none."""
+
+    text: str
+    order: Callable[[Mapping[str, Any]], Any]
+    row: Callable[[Iterable[Any]], Any] | None
+
+
+def _compile(construct: Any, columns: tuple[str, ...], dialect: sa.Dialect) -> _Compiled:
+    compiled = construct.compile(dialect=dialect, column_keys=list(columns) or None)
+    fixed = {name: value for name, value in compiled.params.items() if value is not None}
+    names = compiled.positiontup
+    order = _by_position(names, fixed) if names is not None else _by_name(fixed)
+    given = list(construct.exported_columns.keys())
+    make: Any = namedtuple  # its fields are known at run time only
+    return _Compiled(str(compiled), order, make("Row", given)._make if given else None)
 
 
 def _by_position(names: list[str], fixed: dict[str, Any]) -> Callable[[Mapping[str, Any]], Any]:

@@ -7,17 +7,24 @@ with ``BEGIN IMMEDIATE``, so that none has to upgrade a lock and fail; commits r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
 
 from launchcore.plugin import Fault, LaunchError, QueueDamaged, QueueUnavailable, Reason
+from launchcore.store.engine import Archives, Carrier, Conflict
+
+if TYPE_CHECKING:
+    from launchcore.store.database import Database
+    from launchcore.store.ears import Ears
+    from launchcore.store.writer import Configs
 
 APPLICATION_ID = 0x6C636F72
 """"lcor", in the file's header: how we know our own file."""
@@ -32,25 +39,17 @@ _TROUBLE = frozenset(
 )
 
 
-class Conflict(Exception):
-    """A row of this key is there already, or one that this row needs is not."""
-
-
-def insert_new(table: sa.Table) -> Any:
-    """An INSERT that leaves a row that is there already as it is."""
-    return sqlite_insert(table).on_conflict_do_nothing()
-
-
 class Sqlite:
     """One database file.
 
     :param busy_seconds: how long to wait for another process's write before ``QueueUnavailable``.
     """
 
-    Error = sqlite3.Error
+    foreign: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
         self.path = path
+        self.name = str(path)
         self._busy_seconds = busy_seconds
         self._engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)),
@@ -102,6 +101,9 @@ class Sqlite:
             _raw(connection).execute(f"PRAGMA {pragma}")
         return connection
 
+    def alone(self, connection: sa.Connection) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # each transaction that writes is
+
     def begin(self, connection: sa.Connection) -> None:
         _raw(connection).execute("BEGIN IMMEDIATE")
 
@@ -131,6 +133,40 @@ class Sqlite:
         """Whether the whole transaction is lost, not only the statement that failed."""
         code = _code(error)
         return code is not None and code in _CONFLICT | _DAMAGED | _REFUSED | _TROUBLE
+
+    def gone(self, connection: sa.Connection) -> bool:
+        return False
+
+    def clock(self) -> float:
+        return time.time()
+
+    def make_bell(self) -> Ears:
+        from launchcore.store.bell import Bell
+
+        mark: list[sa.Connection] = []  # of the bell's thread alone: changes are counted for each connection
+
+        def changed() -> int:
+            if not mark:
+                mark.append(self.connect_reading())
+            return self.change_mark(mark[0])
+
+        def close() -> None:
+            for connection in mark:
+                connection.close()
+
+        return Bell(self.path.with_name(self.path.name + "-bell"), changed, close)
+
+    def make_archives(self, database: Database) -> Archives:
+        from launchcore.store.archives import FileArchives
+
+        return FileArchives(self.path.parent / "archives")
+
+    def make_carrier(
+        self, *, clock: Callable[[], float] | None, ring: Callable[[list[str]], None], configs: Configs
+    ) -> Carrier:
+        from launchcore.store.writer import Writer
+
+        return Writer(self, clock=clock or self.clock, ring=ring, configs=configs)
 
     def change_mark(self, connection: sa.Connection) -> int:
         """A number that changes when another connection has committed; costs no read of the file."""

@@ -11,14 +11,14 @@ from sqlalchemy import bindparam
 
 from launchcore.plugin import Stage, TimelineEvent
 from launchcore.store import codec
+from launchcore.store.engine import InsertNew
 from launchcore.store.lookup import is_of_run
 from launchcore.store.prepared import Prepared
-from launchcore.store.sqlite import insert_new
 from launchcore.store.tables import attempts, events, queues, runs
 from launchcore.store.writer import Transaction
 
 _INSERT = Prepared(
-    insert_new(events), "run_seq", "attempt", "at", "stage", "what", "detail", "seconds", "mark"
+    InsertNew(events).inline(), "run_seq", "attempt", "at", "stage", "what", "detail", "seconds", "mark"
 )
 _RUN = (
     sa.select(runs.c.seq, runs.c.submitted_at, runs.c.submitter, queues.c.name.label("queue"))

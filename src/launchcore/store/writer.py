@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from launchcore.plugin import QueueConfig, QueueUnavailable
-from launchcore.store.sqlite import Sqlite
+from launchcore.store.engine import Engine
 
 T = TypeVar("T")
 Configs = dict[tuple[int, int], QueueConfig]
@@ -67,7 +67,7 @@ class Writer:
 
     def __init__(
         self,
-        database: Sqlite,
+        database: Engine,
         *,
         clock: Callable[[], float],
         ring: Callable[[list[str]], None],

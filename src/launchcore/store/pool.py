@@ -1,0 +1,185 @@
+"""Carrying out operations on a server: several connections, each operation a transaction of its own.
+
+The server makes the commits that come at the same time durable together, and takes care that locks are
+held for as short as can be; so nothing is gathered here, as :mod:`~launchcore.store.writer` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from launchcore.plugin import QueueUnavailable
+from launchcore.store.engine import Again, Conflict
+from launchcore.store.writer import Configs, Transaction
+
+if TYPE_CHECKING:
+    from launchcore.store.postgres import Postgres
+
+T = TypeVar("T")
+
+MOST: Final = 8
+"""Connections that write, of one process."""
+_TRIES: Final = 10
+_PATIENCE: Final = 60.0
+"""Seconds that an operation waits for a connection to be free."""
+
+
+class Pool:
+    """See :class:`launchcore.store.engine.Carrier`."""
+
+    def __init__(
+        self,
+        database: Postgres,
+        *,
+        clock: Callable[[], float] | None,
+        ring: Callable[[list[str]], None],
+        configs: Configs,
+        most: int = MOST,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._ring = ring
+        self._configs = configs
+        self._most = most
+        self._free = threading.BoundedSemaphore(most)
+        self._idle: list[sa.Connection] = []
+        self._closed = False
+
+    def run(self, operation: Callable[[Transaction], T]) -> T:
+        with self._connection() as slot:
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(Again):
+                    return self._carry_out(slot, operation)
+            return self._carry_out(slot, operation, last=True)
+
+    def run_many(
+        self, operations: Sequence[Callable[[Transaction], T]]
+    ) -> list[tuple[T | None, Exception | None]]:
+        """In one transaction; where that cannot be (a deadlock), each in one of its own."""
+        if len(operations) > 1:
+            with contextlib.suppress(Again), self._connection() as slot:
+                return self._carry_out(slot, lambda transaction: self._each(transaction, operations))
+        done: list[tuple[T | None, Exception | None]] = []
+        for operation in operations:
+            try:
+                done.append((self.run(operation), None))
+            except Exception as error:
+                if self._database.fatal(error) and not done:
+                    raise
+                done.append((None, error))
+        return done
+
+    def close(self) -> None:
+        self._closed = True
+        for _ in range(self._most):
+            self._free.acquire(timeout=_PATIENCE)
+        self._drop_idle()
+        for _ in range(self._most):
+            with contextlib.suppress(ValueError):
+                self._free.release()
+
+    def _each(
+        self, transaction: Transaction, operations: Sequence[Callable[[Transaction], T]]
+    ) -> list[tuple[T | None, Exception | None]]:
+        """Each in a savepoint of its own."""
+        database, connection = self._database, transaction.connection
+        done: list[tuple[T | None, Exception | None]] = []
+        for operation in operations:
+            rung = len(transaction.topics)
+            database.savepoint(connection)
+            try:
+                done.append((operation(transaction), None))
+            except Exception as error:
+                if database.fatal(error) or self._is_worth_another_try(error):
+                    raise
+                database.rollback_to_savepoint(connection)
+                del transaction.topics[rung:]
+                done.append((None, error))
+            else:
+                database.release(connection)
+        return done
+
+    def _carry_out(
+        self, slot: list[sa.Connection], operation: Callable[[Transaction], T], *, last: bool = False
+    ) -> T:
+        """One transaction.
+
+        :raises Again: it may be carried out again, and has changed nothing; not when it is the ``last`` try.
+        """
+        database = self._database
+        connection, now = self._begun(slot)
+        transaction = Transaction(connection, now if self._clock is None else self._clock(), self._configs)
+        try:
+            value = operation(transaction)
+            database.commit(connection)
+        except BaseException as error:
+            try:
+                database.rollback(connection)
+            except Exception:  # the connection itself is of no more use
+                _discard(slot)
+            if isinstance(error, Exception) and self._is_worth_another_try(error):
+                if not last:
+                    raise Again from error
+                if isinstance(error, Again):
+                    raise QueueUnavailable("the queue changes faster than it can be written to") from None
+            raise
+        if transaction.topics:
+            self._ring(transaction.topics)
+        return value
+
+    def _begun(self, slot: list[sa.Connection]) -> tuple[sa.Connection, float]:
+        """A connection in a transaction, and the time there. One that was lost while idle is replaced."""
+        if slot:
+            try:
+                return slot[0], self._database.begin(slot[0])
+            except self._database.foreign:
+                _discard(slot)
+                self._drop_idle()  # probably the server was started again: they are all lost
+        slot.append(self._database.connect())
+        return slot[0], self._database.begin(slot[0])
+
+    def _is_worth_another_try(self, error: Exception) -> bool:
+        shown: Exception = error
+        if isinstance(error, (*self._database.foreign, sa.exc.DBAPIError)):
+            if self._database.repeatable(error):
+                return True
+            shown = self._database.translate(error)
+        return isinstance(shown, (Again, Conflict))
+
+    @contextlib.contextmanager
+    def _connection(self) -> Any:
+        """A place for one connection, which may be empty, and is kept for the next."""
+        if self._closed:
+            raise QueueUnavailable("the queue database has been closed")
+        if not self._free.acquire(timeout=_PATIENCE):
+            raise QueueUnavailable(f"the queue database {self._database.name} is too busy")
+        slot: list[sa.Connection] = []
+        try:
+            with contextlib.suppress(IndexError):
+                slot.append(self._idle.pop())
+            yield slot
+        finally:
+            if slot:
+                if self._is_closed() or self._database.gone(slot[0]):
+                    _discard(slot)
+                else:
+                    self._idle.append(slot[0])
+            self._free.release()
+
+    def _is_closed(self) -> bool:
+        return self._closed  # by another thread, perhaps
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            with contextlib.suppress(IndexError):
+                _discard([self._idle.pop()])
+
+
+def _discard(slot: list[sa.Connection]) -> None:
+    with contextlib.suppress(Exception):
+        slot.pop().close()
