@@ -1,0 +1,23 @@
+"""A world whose runs are Jobs, on a real cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.kubernetes.cluster import LiveCluster, cluster, empty_registry, own_cluster
+from tests.live.kubernetes.world import KubernetesWorld
+
+__all__ = ["cluster", "empty_registry", "own_cluster"]
+
+
+@pytest.fixture
+def world(cluster: LiveCluster) -> Iterator[KubernetesWorld]:
+    made = KubernetesWorld(Path(tempfile.mkdtemp(prefix="lc-")), cluster)
+    try:
+        yield made
+    finally:
+        made.close()
