@@ -23,10 +23,14 @@ from tests.cli.player import create_queue
 pytestmark = pytest.mark.slow
 
 
-def demo(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def demo(
+    directory: Path, *words: str, runner: str = "process", environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "launchcore.cli", "demo", "--directory", str(directory)]
     return subprocess.run(
-        [sys.executable, "-m", "launchcore.cli", "demo", "--directory", str(directory), *words],
+        [*command, "--runner", runner, *words],
         check=False,
+        env={**os.environ, **(environ or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,6 +76,22 @@ def test_the_demo_twice_and_what_it_says_to_try(tmp_path: Path, launch: Launch) 
     assert tried.stdout.count("succeeded") >= 3
 
 
+def test_the_demo_without_an_engine_says_why_it_uses_a_process(tmp_path: Path) -> None:
+    nobody = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    done = demo(tmp_path / "demo", runner="auto", environ=nobody)
+
+    assert done.returncode == 0, done.stdout
+    assert (
+        done.stdout.count("a process, since Docker cannot be used: the Docker engine cannot be reached") == 1
+    )
+    assert "--type process" in done.stdout
+
+    wanted = demo(tmp_path / "demo", runner="docker", environ=nobody)
+    assert wanted.returncode == Exit.UNAVAILABLE
+    assert wanted.stdout.splitlines()[-1].startswith("error: the demo cannot use Docker: the Docker engine")
+    assert demo(tmp_path / "demo", runner="pods").returncode == Exit.USAGE
+
+
 def test_the_demo_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
 
@@ -83,7 +103,10 @@ def test_the_demo_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_demo_cleans_up_when_it_is_told_to_end(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "launchcore.cli", "demo", "--directory", str(tmp_path / "demo")],
+        [
+            *(sys.executable, "-m", "launchcore.cli", "demo", "--runner", "process"),
+            *("--directory", str(tmp_path / "demo")),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launchcore.cli.errors import CommandError
 from launchcore.cli.exits import Exit
-from launchcore.demo.place import QUEUE, Place
+from launchcore.demo.place import Place
 
 if TYPE_CHECKING:
     from launchcore.queues.base import Service
@@ -22,19 +22,19 @@ PATIENCE = 30.0
 
 
 @contextlib.contextmanager
-def serving(service: Service, place: Place, *, keep: bool) -> Iterator[int | None]:
+def serving(service: Service, place: Place, queue: str, *, keep: bool) -> Iterator[int | None]:
     """While in the block, an agent serves the demo's queue. Gives its process id.
 
     ``None``: one that an earlier demo has left there serves it already; that one is left alone.
     :param keep: leave the agent there after the block.
     :raises CommandError: it did not come up; with the end of its log.
     """
-    if service.queue(QUEUE).agents:
+    if service.queue(queue).agents:
         yield None
         return
     process = _start(place)
     try:
-        _wait_until_it_serves(service, process, place)
+        _wait_until_it_serves(service, process, place, queue)
         yield process.pid
     except BaseException:
         keep = False
@@ -60,9 +60,11 @@ def _start(place: Place) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_it_serves(service: Service, process: subprocess.Popen[bytes], place: Place) -> None:
+def _wait_until_it_serves(
+    service: Service, process: subprocess.Popen[bytes], place: Place, queue: str
+) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not service.queue(QUEUE).agents:
+    while not service.queue(queue).agents:
         if process.poll() is not None or time.monotonic() > deadline:
             lines = place.agent_log.read_text(errors="replace").strip().splitlines()
             raise CommandError(

@@ -13,7 +13,6 @@ from urllib.parse import quote
 from launchcore.cli.errors import CommandError
 from launchcore.cli.exits import Exit
 
-QUEUE = "starter"
 BRANCH = "main"
 CONFIG = """\
 # The configuration of the demo's agent.
@@ -74,11 +73,15 @@ def make_place(directory: Path | None) -> Place:
 
 def _prepared(directory: Path) -> Place:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    place = Place(directory)
-    quoted = {name: _quoted(directory / name) for name in ("state", "cache")}
-    text = CONFIG.format(base_url=_quoted(place.base_url), queue=QUEUE, **quoted)
+    with tempfile.TemporaryFile(dir=directory):  # it can be written to
+        return Place(directory)
+
+
+def configure(place: Place, queue: str) -> None:
+    """Write the configuration of the demo's agent, which serves ``queue``."""
+    quoted = {name: _quoted(place.directory / name) for name in ("state", "cache")}
+    text = CONFIG.format(base_url=_quoted(place.base_url), queue=queue, **quoted)
     place.config.write_text(text, encoding="utf-8")
-    return place
 
 
 def _quoted(value: object) -> str:

@@ -8,6 +8,7 @@ code asks for the class of another component.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from launchcore.plugin.checks import Check
 from launchcore.plugin.claims import QueueClient
 from launchcore.plugin.contributions import Given, Kind
 from launchcore.plugin.protocols import Builder, Environment, Registry, Runner, Source
+from launchcore.plugin.runs import QueueConfig
 from launchcore.plugin.settings import NoSettings
 from launchcore.plugin.values import RunPlan
 
@@ -129,6 +131,10 @@ class RunnerSpec:
     A :class:`LaunchError`: the backend could not be asked."""
     checks: Callable[[Any], Iterable[Check]] = lambda _settings: ()
     """What ``launch doctor`` looks at, from an instance of ``settings``; they run later, one by one."""
+    sample: Callable[[Any], AbstractContextManager[QueueConfig]] | None = None
+    """A queue of this type for ``launch demo``, from an instance of ``settings``. Entering it makes what a
+    small Python program without dependencies needs there, without network, or raises :class:`LaunchError`
+    (why it cannot be had here). Leaving it removes that; it is not left when the demo's agent goes on."""
     requires_environment: str | None = None
     aliases: tuple[str, ...] = ()
 

@@ -243,14 +243,16 @@ class Engine:
         raise EngineError(response.status_code, message)
 
 
-def _query(params: Mapping[str, Any] | None) -> dict[str, str]:
-    """Booleans as the API has them; mappings and lists as JSON; None is left out."""
-    found = {}
+def _query(params: Mapping[str, Any] | None) -> dict[str, str | list[str]]:
+    """Booleans as the API has them; mappings and lists as JSON; tuples one by one; None is left out."""
+    found: dict[str, str | list[str]] = {}
     for key, value in (params or {}).items():
         if value is None:
             continue
         if isinstance(value, bool):
             found[key] = "1" if value else "0"
+        elif isinstance(value, tuple):
+            found[key] = [str(each) for each in value]
         else:
             found[key] = json.dumps(value) if isinstance(value, dict | list) else str(value)
     return found

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from launch_docker.build_settings import BuilderSettings
 from launch_docker.settings import RunConfig, Settings
-from launchcore.plugin import Builder, BuilderSpec, Check, Kind, Runner, RunnerSpec, Site, hookimpl
+from launchcore.plugin import (
+    Builder,
+    BuilderSpec,
+    Check,
+    Kind,
+    QueueConfig,
+    Runner,
+    RunnerSpec,
+    Site,
+    hookimpl,
+)
 
 
 def _runner(settings: Any, site: Site) -> Runner:
@@ -20,6 +31,12 @@ def _checks(settings: Any) -> Iterable[Check]:
     from launch_docker.checks import checks
 
     return checks(settings)
+
+
+def _sample(settings: Any) -> AbstractContextManager[QueueConfig]:
+    from launch_docker.sample import Sample
+
+    return Sample(settings)
 
 
 @hookimpl
@@ -35,6 +52,7 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         watches=True,
         immediate=True,
         checks=_checks,
+        sample=_sample,
     )
 
 

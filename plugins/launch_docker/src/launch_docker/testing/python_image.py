@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,15 +16,19 @@ import zipfile
 from pathlib import Path
 
 from launch_docker.engine import Engine
+from launch_docker.machine_image import (
+    ENV,
+    add,
+    python_name,
+    python_program,
+    write_base,
+    write_python,
+)
 from launch_docker.testing.machine import import_image
 
 PYTHON_IMAGE = "launchcore-test:python"
-_LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo"})
-_ENV = (
-    "ENV PATH=/usr/local/bin:/bin LD_LIBRARY_PATH=/usr/local/lib PIP_NO_INDEX=1 PYTHONDONTWRITEBYTECODE=1",
-    'CMD ["python"]',
-)
-FORMAT = "2"
+_ENV = (*ENV, "ENV PIP_NO_INDEX=1")
+FORMAT = "3"
 
 
 def python_image(engine: Engine, name: str = PYTHON_IMAGE) -> str:
@@ -49,55 +52,20 @@ def python_tar() -> Path:
 
 
 def _make(into: Path) -> None:
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    library = Path(os.__file__).parent
-    program = Path(sys.base_prefix, "bin", version).resolve()
     busybox = Path(shutil.which("busybox") or "busybox")
-    extensions = [*(library / "lib-dynload").glob("*.so")]
     with tarfile.open(into, "w") as tar:
-        for folder, mode in (("tmp", 0o1777), ("root", 0o755), ("etc", 0o755), ("bin", 0o755)):
-            _add(tar, folder, kind=tarfile.DIRTYPE, mode=mode)
-        _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
-        _add(tar, "etc/group", b"root:x:0:\n")
-        _add(tar, "bin/busybox", busybox.read_bytes(), mode=0o755)
+        write_base(tar)
+        add(tar, "bin/busybox", busybox.read_bytes(), mode=0o755)
         links = subprocess.run([str(busybox), "--list"], capture_output=True, check=True, text=True)
         for link in links.stdout.split():
             if link != "busybox":
-                _add(tar, f"bin/{link}", kind=tarfile.SYMTYPE, link="busybox")
-        _add(tar, f"usr/local/bin/{version}", program.read_bytes(), mode=0o755)
-        for link in ("python", "python3"):
-            _add(tar, f"usr/local/bin/{link}", kind=tarfile.SYMTYPE, link=version)
-        for shared in sorted(_libraries([program, *extensions])):
-            inside = shared.lstrip("/") if "ld-linux" in shared else f"usr/local/lib/{Path(shared).name}"
-            _add(tar, inside, Path(shared).resolve().read_bytes(), mode=0o755)
-        for path in sorted(library.rglob("*")):
-            relative = path.relative_to(library)
-            if not ({"__pycache__", *_LEFT_OUT} & set(relative.parts)) and path.is_file():
-                _add(tar, f"usr/local/lib/{version}/{relative}", path.read_bytes())
-        for wheel in sorted((library / "ensurepip" / "_bundled").glob("*.whl")):
+                add(tar, f"bin/{link}", kind=tarfile.SYMTYPE, link="busybox")
+        add(tar, f"usr/local/bin/{python_name()}", python_program().read_bytes(), mode=0o755)
+        write_python(tar)
+        for wheel in sorted((Path(os.__file__).parent / "ensurepip" / "_bundled").glob("*.whl")):
             with zipfile.ZipFile(wheel) as packed:
                 for member in packed.namelist():
-                    _add(tar, f"usr/local/lib/{version}/site-packages/{member}", packed.read(member))
-
-
-def _libraries(of: list[Path]) -> set[str]:
-    """What the loader needs for these files."""
-    done = subprocess.run(["ldd", *map(str, of)], capture_output=True, check=False, text=True)
-    return set(re.findall(r"(?:=> |^\t)(/\S+) \(0x", done.stdout, re.MULTILINE))
-
-
-def _add(
-    tar: tarfile.TarFile,
-    name: str,
-    data: bytes = b"",
-    *,
-    mode: int = 0o644,
-    kind: bytes = tarfile.REGTYPE,
-    link: str = "",
-) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode, entry.type, entry.linkname = len(data), mode, kind, link
-    tar.addfile(entry, io.BytesIO(data))
+                    add(tar, f"usr/local/lib/{python_name()}/site-packages/{member}", packed.read(member))
 
 
 def wheel(name: str, version: str, files: dict[str, str]) -> bytes:
