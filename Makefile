@@ -4,6 +4,7 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
@@ -52,8 +53,8 @@ transcript: setup ## run the demo and put its output into README.md
 lock: setup ## resolve requirements.lock again (the newest versions with LOCK_ARGS=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --all-extras --group dev --custom-compile-command "make lock" $(LOCK_ARGS) \
-	  --no-emit-package launchcore --no-emit-package launchcore-docker --no-emit-package launchcore-k8s \
-	  pyproject.toml plugins/launch_docker/pyproject.toml --output-file requirements.lock
+	  $(foreach name,launchcore $(subst plugins/launch_,launchcore-,$(PLUGINS)),--no-emit-package $(name)) \
+	  pyproject.toml $(PLUGINS:%=%/pyproject.toml) --output-file requirements.lock
 
 bench: setup ## measure; JSON to bench.json, a table for people
 	$(BIN)/python -m benchmarks.bench --output bench.json --table $(BENCH_ARGS)

@@ -68,5 +68,6 @@ find_uv >/dev/null || install_uv
 uv=$(find_uv)
 say "installing what requirements.lock names"
 "$uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$lock"
-"$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation \
-    --editable . --editable plugins/launch_docker
+set -- --editable .
+for plugin in plugins/*/pyproject.toml; do set -- "$@" --editable "${plugin%/*}"; done
+"$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation "$@"
