@@ -1,17 +1,24 @@
 """Containers through launchcore beside the bare engine, in one run: ``python -m benchmarks.bench_docker``.
 
-JSON on standard output. Needs root and ``dockerd``, or an engine in ``LAUNCHCORE_TEST_DOCKER_HOST``.
+JSON on standard output. Starts an engine and a registry of its own (root, ``dockerd``, ``docker-registry``,
+curl), or takes the engine in ``LAUNCHCORE_TEST_DOCKER_HOST``; where that cannot be, it says why.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import http.client
 import json
 import os
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +26,14 @@ import psutil
 from launch_docker.engine import Engine
 from launch_docker.settings import Settings
 from launch_docker.testing.fixtures import IMAGE
-from launch_docker.testing.machine import Machine, base_image, wait_until
+from launch_docker.testing.machine import Machine, base_image, missing, wait_until
+from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine, missing_registry
+from launch_docker.testing.workplace import Workplace, running_registry
 
+from launchcore.builtin.oci.registry import OciRegistry
+from launchcore.builtin.oci.settings import OciSettings
 from launchcore.plugin import RunState
+from launchcore.testing.context import RecordingContext
 from tests.live.docker.world import DockerWorld
 
 STARTED = "read up rest < /proc/uptime; echo start $LAUNCH_ATTEMPT_ID $up $$ >> /history/history"
@@ -96,21 +108,99 @@ def memory(world: DockerWorld, pid: int, count: int) -> dict[str, float]:
     return {"containers": count, "idle_mb": round(idle / 1e6, 1), "busy_mb": round(busy / 1e6, 1)}
 
 
-def logs(world: DockerWorld, containers: int, megabytes: int) -> dict[str, float]:
-    """Megabytes of log a second from the containers' start until all is stored, and whether all was."""
-    lines = megabytes * 10_000
-    script = f"yes {'.' * 99} | head -n {lines}"
-    began = time.perf_counter()
-    runs = [world.submit(command=("sh", "-c", script), queue="q32") for _ in range(containers)]
+def chatty(megabytes: int) -> list[str]:
+    """A command that prints lines of 100 bytes as fast as it can."""
+    return ["sh", "-c", f"yes {'.' * 99} | head -n {megabytes * 10_000}"]
+
+
+def logs(world: DockerWorld, engine: Engine, containers: int, megabytes: int) -> dict[str, float]:
+    """Megabytes of log a second, from the first container's start until all is stored, and whether all was.
+
+    Beside it what curl gets of the same containers without an agent, as they run, and throws away.
+    """
+    script = chatty(megabytes)
+    runs = [world.submit(command=tuple(script), queue="q32") for _ in range(containers)]
     world.finished(seconds=600)
-    took = time.perf_counter() - began
-    assert all(world.service.run(run).state is RunState.SUCCEEDED for run in runs), world.report()
-    sizes = [world.service.run(run).attempts[-1].log_bytes for run in runs]
+    found = [world.service.run(run) for run in runs]
+    assert all(run.state is RunState.SUCCEEDED for run in found), world.report()
+    sizes = [run.attempts[-1].log_bytes for run in found]
+    began = min(run.attempts[-1].running_since or run.submitted_at for run in found)
+    took = max(run.ended_at or 0.0 for run in found) - began
+    with ThreadPoolExecutor(containers) as pool:
+        started = time.perf_counter()
+        read = sum(pool.map(lambda _: curl_follows(engine, script), range(containers)))
+        theirs = time.perf_counter() - started
+    total = containers * megabytes
     return {
         "containers": containers,
-        "mb_per_s": round(sum(sizes) / 1e6 / took, 2),
-        "lost_bytes": containers * lines * 100 - sum(sizes),
+        "mb_per_s": round(total / took, 2),
+        "curl_mb_per_s": round(total / theirs, 2),
+        "share_of_curl": round(theirs / took, 2),
+        "lost_bytes": total * 1_000_000 - sum(sizes),
+        "lost_by_curl": total * 10_000 - read,
     }
+
+
+def curl_follows(engine: Engine, command: list[str]) -> int:
+    """The lines that curl receives of a container's log while it runs, with the times that a cursor needs."""
+    config = {"Type": "local", "Config": {"max-size": "500m"}}
+    body = {"Image": IMAGE, "Cmd": command, "HostConfig": {"Init": True, "LogConfig": config}}
+    made = engine.request("POST", "/containers/create", body=body).json()["Id"]
+    engine.request("POST", f"/containers/{made}/start")
+    query = "stdout=1&stderr=1&timestamps=1&follow=1"
+    url = f"http://engine/containers/{made}/logs?{query}"
+    words = ["curl", "-s", "--unix-socket", str(engine.endpoint.socket), url]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = 0
+        while piece := process.stdout.read1(1 << 20):  # type: ignore[attr-defined]
+            lines += piece.count(b"\n")
+    engine.request("DELETE", f"/containers/{made}", params={"force": True, "v": True})
+    return lines
+
+
+def decision(root: Path, host: str, samples: int) -> dict[str, float]:
+    """That nothing has to be built, for an image that the registry has, beside a bare HEAD of it, in turn."""
+    with running_registry() as registry:
+        work = Workplace(root / "decision", host, registry, base_image=IMAGE)
+        work.write({"Dockerfile": f"FROM {IMAGE}\nCOPY . /code\n"})
+        work.write({f"package/module_{number}.py": f"print({number})\n" * 50 for number in range(200)})
+        pushed = work.push(work.build())
+        settings = OciSettings(
+            repository=str(work.repository), username=USER, password_env="LAUNCH_BENCH_PASSWORD"
+        )
+        os.environ["LAUNCH_BENCH_PASSWORD"] = PASSWORD
+        context = RecordingContext()
+        context.registry = OciRegistry(settings)
+        ours, bare = [], []
+        for _ in range(samples):
+            began = time.perf_counter()
+            found = work.builder.build(work.plan(), work.given(), context)
+            ours.append(time.perf_counter() - began)
+            assert found.cached, found
+            assert found.ref.digest == pushed.digest, found
+            bare.append(head(registry, pushed.name))
+        work.engine.close()
+    return {
+        "cached_decision_p50_ms": round(1e3 * statistics.median(ours), 2),
+        "cached_decision_max_ms": round(1e3 * max(ours), 2),
+        "bare_head_p50_ms": round(1e3 * statistics.median(bare), 2),
+    }
+
+
+def head(registry: RegistryMachine, name: str) -> float:
+    """Seconds of one HEAD of a manifest, on a connection of its own."""
+    path, _, tag = name.partition("/")[2].rpartition(":")
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    accept = "application/vnd.docker.distribution.manifest.v2+json"
+    began = time.perf_counter()
+    connection = http.client.HTTPConnection(registry.host, timeout=30)
+    headers = {"Accept": accept, "Authorization": f"Basic {login}"}
+    connection.request("HEAD", f"/v2/{path}/manifests/{tag}", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.status
+    connection.close()
+    return time.perf_counter() - began
 
 
 def calls(world: DockerWorld) -> float:
@@ -119,7 +209,6 @@ def calls(world: DockerWorld) -> float:
     from launch_docker.settings import RunConfig
 
     from launchcore.plugin import ATTEMPT_LABEL, OWNER_LABEL, Given, ImageRef, RunPlan
-    from launchcore.testing.context import RecordingContext
     from launchcore.testing.sites import make_site
 
     site = make_site(world.root / "calls")
@@ -154,37 +243,52 @@ def calls(world: DockerWorld) -> float:
         return (runner.engine.calls - before) / runs
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer of everything")
-    quick = parser.parse_args().quick
-    given = os.environ.get("LAUNCHCORE_TEST_DOCKER_HOST")
-    machine = None if given else Machine()
-    if machine is not None:
-        machine.start()
-    host = given or (machine.url if machine else "")
-    engine = Engine(Settings(host=host, answer_seconds=60.0), environ={})
+def measure(machine_host: str, quick: bool, only: list[str]) -> dict[str, Any]:
+    """All of it, or those that are named, on the engine at ``machine_host``."""
+    engine = Engine(Settings(host=machine_host, answer_seconds=60.0), environ={})
     base_image(engine, IMAGE)
-    world = DockerWorld(Path(tempfile.mkdtemp(prefix="lc-")), host)
-    found: dict[str, Any] = {}
+    world = DockerWorld(Path(tempfile.mkdtemp(prefix="lc-")), machine_host)
     try:
-        for name, limit in (("q", 1), ("q8", 8), ("q32", 32)):
-            world.queue(name, max_running=None if name == "q32" else limit)
+        for name, limit in (("q", 1), ("q8", 8), ("q32", None)):
+            world.queue(name, max_running=limit, config={"log_max_size": "500m"})
         # The crash tests' lease of 2 s is too short for many starts at once.
-        agent = world.agent("bench", queues=("q", "q8", "q32"), environ={"LAUNCHCORE_LEASE_SECONDS": "30"})
-        found["latency"] = latency(world, engine, 5 if quick else 20)
-        found["parallel_8"] = throughput(world, engine, 8, 16 if quick else 80)
-        found["parallel_32"] = throughput(world, engine, 32, 32 if quick else 128)
-        found["api_calls_per_run"] = calls(world)
-        found["logs_one"] = logs(world, 1, 5 if quick else 50)
-        found["logs_twenty"] = logs(world, 20, 1 if quick else 5)
-        found["memory"] = memory(world, agent.pid, 20 if quick else 200)
+        environ = {"LAUNCHCORE_LEASE_SECONDS": "30"}
+        agent = world.agent("bench", queues=("q", "q8", "q32"), environ=environ)
+        parts: dict[str, Callable[[], Any]] = {
+            "latency": lambda: latency(world, engine, 5 if quick else 20),
+            "parallel_8": lambda: throughput(world, engine, 8, 16 if quick else 80),
+            "parallel_32": lambda: throughput(world, engine, 32, 32 if quick else 128),
+            "api_calls_per_run": lambda: calls(world),
+            "decision": lambda: decision(world.root, machine_host, 5 if quick else 30),
+            "logs_one": lambda: logs(world, engine, 1, 5 if quick else 50),
+            "logs_twenty": lambda: logs(world, engine, 20, 1 if quick else 5),
+            "memory": lambda: memory(world, agent.pid, 10 if quick else 200),
+        }
+        return {name: part() for name, part in parts.items() if not only or name in only}
     finally:
         world.close()
         engine.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer of everything")
+    parser.add_argument("--only", action="append", default=[], metavar="PART", help="this one (repeatable)")
+    options = parser.parse_args()
+    given = os.environ.get("LAUNCHCORE_TEST_DOCKER_HOST")
+    why = None if given else missing()
+    if why is None and shutil.which("curl") is None:
+        why = "there is no curl here to compare with"
+    why = why or missing_registry()
+    if why is not None:
+        print(json.dumps({"not_measured": why}))
+        return
+    with ExitStack() as stack:
+        machine = None if given else stack.enter_context(closing(Machine()))
         if machine is not None:
-            machine.close()
-        print(json.dumps(found, indent=2))
+            machine.start()
+        found = measure(given or (machine.url if machine else ""), options.quick, options.only)
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":
