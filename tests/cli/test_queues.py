@@ -51,6 +51,9 @@ def test_create_with_everything(launch: Launch) -> None:
             "--description",
             "for training",
         ),
+        *("--retry-delay", "10s", "--max-retry-delay", "30m", "--max-preempted", "20"),
+        *("--max-quarantined", "0", "--queue-timeout", "1d", "--max-running-per-submitter", "1"),
+        *("--max-queued", "100", "--max-queued-per-submitter", "50", "--max-priority", "high"),
         *("--variables", '{"lr": {"type": "number", "default": 0.1}}', "--json"),
     ).json
 
@@ -60,18 +63,24 @@ def test_create_with_everything(launch: Launch) -> None:
         "start_seconds": 300.0,
         "memory_bytes": 1 << 30,
         "grace_seconds": 10.0,
-        "queue_seconds": None,
+        "queue_seconds": 86400.0,
     }
     assert config["retry"] == {
         "max_lost": 5,
         "reasons": ["evicted", "preempted"],
         "max_retries": 3,
-        "delay_seconds": 5.0,
+        "delay_seconds": 10.0,
+        "max_delay_seconds": 1800.0,
+        "jitter": 0.1,
+        "max_preempted": 20,
+        "max_quarantined": 0,
     }
     assert config["secrets"] == ["HF_TOKEN"]
     assert config["open_env"] == ["LR_*"]
     assert config["variables"] == {"lr": {"type": "number", "default": 0.1}}
     assert (config["max_running"], config["description"]) == (2, "for training")
+    assert (config["max_running_per_submitter"], config["max_priority"]) == (1, "high")
+    assert (config["max_queued"], config["max_queued_per_submitter"]) == (100, 50)
 
 
 def test_list_and_show(launch: Launch) -> None:

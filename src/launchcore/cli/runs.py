@@ -202,7 +202,7 @@ def cancel(
         for ref in run:
             try:
                 if (array := find_array(queues, ref)) is not None:
-                    _cancelled(queues.cancel_array(array.id, by=me()))
+                    _cancelled(array, queues.cancel_array(array.id, by=me()))
                     continue
                 before = queues.run(ref)
                 after = queues.cancel(before.id, by=me())
@@ -219,9 +219,12 @@ def cancel(
     return worst
 
 
-def _cancelled(array: ArrayInfo) -> None:
+def _cancelled(before: ArrayInfo, array: ArrayInfo) -> None:
     live = sum(count for state, count in array.counts.items() if state not in _FINAL)
-    emit(f"{array.id} cancelled" if not live else f"{array.id}: {live} runs are being stopped")
+    if before.ended:
+        emit(f"{array.id} had already ended")
+    else:
+        emit(f"{array.id} cancelled" if not live else f"{array.id}: {live} runs are being stopped")
 
 
 def _ended(state: RunState) -> str:
