@@ -16,7 +16,7 @@ import attrs
 from launch_k8s.diagnosis import Observed
 from launch_k8s.names import ATTEMPT
 from launch_k8s.places import Place, Target, attempt_of
-from launch_k8s.pods import trim_main, trim_pod
+from launch_k8s.pods import main_status, trim_main, trim_pod
 from launchcore.plugin import RunHandle, RunStatus
 
 LIVE = ("Pending", "Running", "Unknown")
@@ -40,6 +40,10 @@ class Entry:
     """By name. What was removed stays, marked, as it was last."""
     removed: set[str] = attrs.field(factory=set)
     pods_seen: bool = False
+    confirmed: bool = False
+    """Its pods were looked at after its object had come to an end."""
+    doubted_at: float | None = None
+    """Since when they are to be, monotonic seconds."""
     events: tuple[dict[str, Any], ...] = ()
     events_due: float = 0.0
     told: RunStatus | None = None
@@ -57,6 +61,12 @@ class Entry:
             for name, pod in self.pods.items()
             if name not in self.removed and (pod.get("status") or {}).get("phase", "Pending") in LIVE
         ]
+
+    def has_ended_pod(self) -> bool:
+        """Whether the end of a main container was seen."""
+        name = self.target.main_container if self.target else "main"
+        found = (main_status(pod, name) for pod in self.pods.values())
+        return any("terminated" in (each.get("state") or {}) for each in found if each is not None)
 
     def observed(self, at: float) -> Observed:
         """For the diagnosis."""

@@ -27,6 +27,8 @@ log = logging.getLogger("launchcore.kubernetes")
 
 TICK: Final = 2.0
 """Seconds between two looks at what waits, for what only time brings about."""
+IN_STEP: Final = 1.0
+"""Seconds in which the watches of objects and of pods come to the same point."""
 REMEMBERED: Final = 4096
 GLIMPSE: Final = 0.5
 """Seconds for which a look is good enough to read a log by."""
@@ -48,6 +50,8 @@ class Observer:
         self._lock = threading.Lock()
         self._sights: dict[str, tuple[float, Sight | None]] = {}
         self._on_change: OnChange | None = None
+        self._nudge = threading.Event()
+        self._ticked = 0.0
 
     # -- what is followed ------------------------------------------------------------------------
 
@@ -85,28 +89,34 @@ class Observer:
         """The status of each handle, by its key."""
         found: dict[str, RunStatus] = {}
         asked: dict[tuple[Any, ...], list[tuple[RunHandle, Target]]] = {}
+        fresh: dict[tuple[Any, ...], Place] = {}
         for handle in handles:
             known, target = self.end_of(handle.attempt_id), target_of(handle)
             if known is not None:
                 found[handle.key] = known
             elif target is None:
                 found[handle.key] = RunStatus(phase=Phase.GONE, message="nothing was started under this name")
-            elif self._on_change is not None:
-                found[handle.key] = self._followed(handle, target)
-            else:
+            elif self._on_change is None:
                 asked.setdefault(target.place.key, []).append((handle, target))
+            elif (status := self._followed(handle, target)) is not None:
+                found[handle.key] = status
+            else:
+                # The watches look at it, and it is told of then.
+                self.cache.know(handle.attempt_id, handle, target, None)
+                fresh[(*target.place.key, target.place.kind.selector)] = target.place
+                found[handle.key] = _unseen(None)
+        for place in fresh.values():
+            with contextlib.suppress(LaunchError):
+                self._watches.need(place, anew=True)
         for group in asked.values():
             found.update(self._ask(group))
         return found
 
-    def _followed(self, handle: RunHandle, target: Target) -> RunStatus:
-        """As the watches have it. Who is new is looked at by them, and told of."""
+    def _followed(self, handle: RunHandle, target: Target) -> RunStatus | None:
+        """As the watches have it; ``None``: it is not followed yet."""
         entry = self.cache.entries.get(handle.attempt_id)
         if entry is None or entry.target is None:
-            self.cache.know(handle.attempt_id, handle, target, None)
-            with contextlib.suppress(LaunchError):
-                self._watches.need(target.place, anew=True)
-            return _unseen(None)
+            return None
         if not self._watches.sighted(target.place):
             problem = self._watches.problem(target.place)
             return _unseen(problem and f"the cluster cannot be asked: {problem}")
@@ -157,11 +167,23 @@ class Observer:
         ours = attempt_selector(alone[0].attempt_id) if alone else selector(self._owner)
         mains = api.pages(place.path(), labelSelector=ours)
         cache.replace_mains(place, mains, began)
-        pods = path_of(POD_KIND, place.namespace)
+        self._read_pods(api, place, group, cache)
+        for handle, _ in group:
+            cache.entries[handle.attempt_id].confirmed = True
+
+    def _read_pods(
+        self, api: Api, place: Place, group: Sequence[tuple[RunHandle, Target]], cache: Cache
+    ) -> None:
+        """The pods of these attempts, as they are now."""
+        alone, began = group[0] if len(group) == 1 else None, time.monotonic()
+        ours = attempt_selector(alone[0].attempt_id) if alone else selector(self._owner)
+        wanted = {handle.attempt_id for handle, _ in group}
         for each in sorted({target.place.kind.selector for _, target in group}):
             theirs = alone[1].place.kind.pod_selector(alone[1].name) if alone else each.partition("=")[0]
-            listed = api.pages(pods, labelSelector=theirs if each and theirs else ours)
-            cache.replace_pods(_having(each), listed, began)
+            listed = api.pages(
+                path_of(POD_KIND, place.namespace), labelSelector=theirs if each and theirs else ours
+            )
+            cache.replace_pods(_having(each, wanted), listed, began)
 
     def _status(self, entry: Entry) -> RunStatus:
         """Under the cache's lock. An end is said once and for all."""
@@ -172,6 +194,12 @@ class Observer:
         if entry.gone and entry.live_pods():
             return RunStatus(phase=Phase.RUNNING, message=STOPPING)
         status = diagnose(entry.observed(time.time()))
+        if status.phase.final and not (entry.confirmed or entry.has_ended_pod()):
+            # The watches of objects and of pods are not in step: perhaps the pods' one is behind.
+            if entry.doubted_at is None:
+                entry.doubted_at = time.monotonic()
+                self._nudge.set()
+            return entry.told or _unseen(None)
         if status.phase.final:
             entry.final = status
             with self._lock:
@@ -193,6 +221,7 @@ class Observer:
             yield
         finally:
             stop.set()
+            self._nudge.set()
             self._on_change = None
             self._watches.close()
             ticker.join(timeout=5)
@@ -213,14 +242,46 @@ class Observer:
         tell(handle, status)
 
     def _tick_on(self, stop: threading.Event) -> None:
-        while not stop.wait(TICK):
+        doubts = False
+        while not stop.is_set():
+            self._nudge.wait(IN_STEP / 4 if doubts else TICK)
+            self._nudge.clear()
             try:
+                doubts = self._confirm()
                 self._tick()
             except Exception:
                 log.exception("a look at what waits failed")
 
+    def _confirm(self) -> bool:
+        """Look at the pods of what seems to have ended without a word of theirs. True: there is more."""
+        groups: dict[tuple[Any, ...], list[Entry]] = {}
+        with self.cache.lock:
+            doubted = [
+                each
+                for each in self.cache.entries.values()
+                if each.doubted_at is not None and not each.confirmed and each.final is None
+            ]
+        for entry in doubted:
+            if time.monotonic() - (entry.doubted_at or 0.0) >= IN_STEP:
+                groups.setdefault((*entry.place.key, entry.place.kind.selector), []).append(entry)
+        for entries in groups.values():
+            place = entries[0].place
+            group = [(each.handle, each.target) for each in entries if each.handle and each.target]
+            try:
+                self._read_pods(self._clusters.api(place.cluster), place, group, self.cache)
+            except (ApiAway, ApiError, LaunchError):
+                continue  # at the next tick
+            for entry in entries:
+                entry.confirmed = True
+                self._changed(entry.attempt)
+        return bool(doubted)
+
     def _tick(self) -> None:
         """What waits: reasons that only time or events tell."""
+        now = time.monotonic()
+        if now - self._ticked < TICK / 2:
+            return
+        self._ticked = now
         with self.cache.lock:
             waiting = [
                 entry
@@ -238,8 +299,8 @@ class Observer:
             self._changed(entry.attempt)
 
 
-def _having(pod_selector: str) -> Callable[[Entry], bool]:
-    return lambda entry: entry.place.kind.selector == pod_selector
+def _having(pod_selector: str, attempts: set[str]) -> Callable[[Entry], bool]:
+    return lambda entry: entry.attempt in attempts and entry.place.kind.selector == pod_selector
 
 
 def _waits(entry: Entry) -> bool:

@@ -47,14 +47,12 @@ class Lost(Exception):
 class Watch:
     """One thread that follows one collection, until it is closed."""
 
-    def __init__(
-        self, api: Api, path: str, selector: str, sink: Sink, *, name: str, silence: float = SILENCE
-    ) -> None:
+    def __init__(self, api: Api, path: str, selector: str, sink: Sink, *, name: str) -> None:
         self._api = api
         self._path = path
         self._selector = selector
         self._sink = sink
-        self._silence = min(silence, api.settings.watch_seconds + 10.0)
+        self._silence = min(SILENCE, api.settings.watch_seconds + 10.0)
         self._version: str | None = None
         self._closed = threading.Event()
         self._relist = False
