@@ -78,7 +78,7 @@ def test_scopes_are_kept_once_and_in_order() -> None:
 
 
 def test_what_an_agent_may_serve() -> None:
-    assert access.queues_of(["agent:a", "agent:b", "submit"]) == {"a", "b"}
+    assert access.queues_of(["agent:a", "agent:b", "submit"]) == frozenset({"a", "b"})
     assert access.queues_of(["agent:*"]) is None
     assert access.queues_of(["admin"]) is None
     assert access.queues_of(["read"]) == frozenset()

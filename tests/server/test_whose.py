@@ -129,7 +129,8 @@ def test_a_lease_is_the_right_to_one_attempt(world: World) -> None:
     submitter = world.caller("submit", name="alice")
     first, second = submitter.submit(), submitter.submit()
     one, two = agent("one"), agent("two")
-    caller.register(one), caller.register(two)
+    caller.register(one)
+    caller.register(two)
     mine, theirs = caller.one(one)["lease"], caller.one(two)["lease"]
 
     crossed = {**theirs, "token": mine["token"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -12,7 +12,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from launchcore.server import access, requests
 from launchcore.server.core import Core
@@ -67,7 +67,7 @@ def make_app(core: Core) -> ASGIApp:
         logging_config=None,
         request_max_body_size=None,
     )
-    return _common(litestar)
+    return _common(core, litestar)
 
 
 def _route(core: Core, endpoint: Endpoint) -> HTTPRouteHandler:
@@ -113,19 +113,31 @@ def _unrouted(request: Request[Any, Any, Any], error: Exception) -> Response[Any
     return _response(requests.failed(refused, request.scope["state"].get("headers", {})))
 
 
-def _common(app: ASGIApp) -> ASGIApp:
-    """Around everything: a name for each request, and headers that every answer has."""
+def _common(core: Core, app: ASGIApp) -> ASGIApp:
+    """Around everything: a name for each request, and headers that every answer has.
+
+    A path without names in it needs no router. It is answered here, at half the cost: what agents call
+    again and again is such a path.
+    """
+    fixed = {endpoint.where: endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
+
+    names = requests.Names()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        headers: Mapping[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        request_id = requests.new_id(headers)
-        scope.setdefault("state", {})["headers"] = {**headers, requests.REQUEST_ID: request_id}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = headers[requests.REQUEST_ID] = names.of(headers)
         added = (*_SAME_FOR_ALL, (requests.REQUEST_ID.encode(), request_id.encode()))
+        endpoint = fixed.get((scope["method"], scope["path"]))
+        if endpoint is not None:
+            made = await requests.answer(
+                core, endpoint, scope=scope, path={}, headers=headers, receive=receive
+            )
+            await _send(made, added, send)
+            return
+        scope.setdefault("state", {})["headers"] = headers
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -135,3 +147,19 @@ def _common(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send_more)
 
     return serve
+
+
+async def _send(made: Answer, added: Iterable[tuple[bytes, bytes]], send: Send) -> None:
+    """An answer that does not come in pieces."""
+    body = requests.encoded(made)
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in made.headers.items()]
+    if body:
+        headers.append((b"content-type", made.kind.encode("latin-1")))
+    headers += (*added, (b"content-length", b"%d" % len(body)))
+    start: HTTPResponseStartEvent = {
+        "type": "http.response.start",
+        "status": made.status,
+        "headers": headers,
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})

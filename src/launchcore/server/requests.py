@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
@@ -27,13 +28,19 @@ _LONGEST_ID = 64
 _WRITES = ("POST", "/v1/attempts/writes")
 
 
-def new_id(headers: Mapping[str, str]) -> str:
-    """What this request is called in the log and in its answer: the caller's name for it, if it has a
-    harmless one."""
-    given = headers.get(REQUEST_ID, "")
-    if given and len(given) <= _LONGEST_ID and given.isascii() and given.replace("-", "").isalnum():
-        return given
-    return secrets.token_hex(8)
+class Names:
+    """What requests are called in the log and in their answers."""
+
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(6)
+        self._count = itertools.count(1)
+
+    def of(self, headers: Mapping[str, str]) -> str:
+        """The caller's name for it, if it has a harmless one; or else one that no other request has."""
+        given = headers.get(REQUEST_ID, "")
+        if given and len(given) <= _LONGEST_ID and given.isascii() and given.replace("-", "").isalnum():
+            return given
+        return f"{self._process}-{next(self._count):x}"
 
 
 async def answer(

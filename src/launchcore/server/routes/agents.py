@@ -134,6 +134,7 @@ async def renew(call: Call) -> Answer:
             asked.leases,
             lease_seconds=asked.lease_seconds,
             lost_after=call.core.options.lost_after,
+            complete=asked.complete,
         )
 
     return Answer(body=Renewed(lost=tuple(await call.core.write(prolong))))

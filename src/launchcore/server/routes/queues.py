@@ -39,11 +39,12 @@ async def one(call: Call) -> Answer:
 async def edit(call: Call) -> Answer:
     asked: QueueEdit = call.body
     name = call.path["name"]
-    detail = "" if asked.paused is None else ("paused" if asked.paused else "open")
+    said = "" if asked.paused is None else ("paused" if asked.paused else "open")
+    detail = " ".join(filter(None, (said, f"release {asked.release}" if asked.release else "")))
     service = call.core.service(call.who, "edit queue", name, detail)
 
     def change() -> QueueInfo:
-        return service.edit_queue(name, asked.config, paused=asked.paused)
+        return service.edit_queue(name, asked.config, paused=asked.paused, release=asked.release)
 
     return Answer(body=await call.core.call(change))
 

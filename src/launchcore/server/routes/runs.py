@@ -32,6 +32,7 @@ class ListQuery:
     since: float | None = None
     limit: Large = 50
     before: Text | None = None
+    array: Text | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +71,7 @@ async def listed(call: Call) -> Answer:
         since=asked.since,
         limit=asked.limit,
         before=asked.before,
+        array=asked.array,
     )
     return Answer(body=await call.core.call(call.core.reading.list_runs, narrowed(call, wanted)))
 
@@ -120,7 +122,7 @@ async def retry(call: Call) -> Answer:
     run = await run_of(call)
     submitter = call.who.submitter(asked.submitter)
     service = call.core.service(call.who, "retry run", _id_of_new, run.id)
-    made = await call.core.call(lambda: service.retry(run.id, submitter=submitter))
+    made = await call.core.call(lambda: service.retry(run.id, submitter=submitter, key=call.key))
     _own(call, made)
     return Answer(body=made, status=201)
 
