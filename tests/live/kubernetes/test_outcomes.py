@@ -33,7 +33,7 @@ def test_success_failure_and_a_missing_program(world: KubernetesWorld) -> None:
     world.agent()
     good = world.run("echo", "hello", "$(HOME)")
     bad = world.run("sh", "-c", "echo before; exit 7")
-    killed = world.run("sh", "-c", "kill -SEGV $$")
+    crashed = world.run("sh", "-c", "sh -c 'kill -SEGV $$'; exit $?")
     missing = world.run("no-such-program")
 
     run = world.ended(good)
@@ -47,7 +47,8 @@ def test_success_failure_and_a_missing_program(world: KubernetesWorld) -> None:
     assert "7" in detail
     assert b"before\n" in world.log(bad)
 
-    failed(world.ended(killed), Reason.USER_ERROR, Fault.USER, world)
+    failed(world.ended(crashed), Reason.USER_ERROR, Fault.USER, world)
+    assert world.service.run(crashed).exit_code == 139
     detail = failed(world.ended(missing), Reason.USER_ERROR, Fault.USER, world)
     assert "no-such-program" in detail
     invariants.nothing_left(world)

@@ -28,6 +28,8 @@ note end
 """
 """Arguments: lines, microseconds for each."""
 
+LEASE = "6"
+"""Seconds."""
 OURS = "app.kubernetes.io/managed-by=launchcore"
 
 
@@ -70,7 +72,9 @@ class KubernetesWorld(World):
     def agent(
         self, name: str | None = "one", *, environ: Mapping[str, str] | None = None, **options: Any
     ) -> AgentProcess:
-        more = {"KUBECONFIG": str(self.cluster.kubeconfig), **(environ or {})}
+        # The first request of an agent, with the client's import, takes a second; on a busy machine more.
+        more = {"KUBECONFIG": str(self.cluster.kubeconfig), "LAUNCHCORE_LEASE_SECONDS": LEASE}
+        more = {**more, **(environ or {})}
         return super().agent(name, environ=more, **options)
 
     def ended(self, run_id: str, *, seconds: float = 60.0) -> RunInfo:
