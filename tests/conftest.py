@@ -13,12 +13,17 @@ __all__ = ["own_postgres", "postgres"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On another database than SQLite, what is about SQLite's files is left out."""
-    if os.environ.get("LAUNCHCORE_TEST_DATABASE", "sqlite") == "sqlite":
-        return
-    left_out = [item for item in items if item.get_closest_marker("sqlite")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("sqlite")]
+    """What is about SQLite's files is left out on another database, and what is about the embedded queue's
+    own threads through a server."""
+    wrong = []
+    if os.environ.get("LAUNCHCORE_TEST_DATABASE", "sqlite") != "sqlite":
+        wrong.append("sqlite")
+    if os.environ.get("LAUNCHCORE_TEST_DOOR", "embedded") != "embedded":
+        wrong.append("embedded")
+    left_out = [item for item in items if any(map(item.get_closest_marker, wrong))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 settings.register_profile("launchcore", deadline=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from launchcore.plugin import (
     Fault,
     Lease,
     Outcome,
+    QueueClient,
     QueueConfig,
     Reason,
     RunHandle,
@@ -25,10 +27,14 @@ from launchcore.plugin import (
     Update,
     Verdict,
 )
-from launchcore.queues.base import RunInfo
+from launchcore.queues.base import RunInfo, Service
 from launchcore.queues.embedded import EmbeddedService
 from launchcore.queues.embedded_client import EmbeddedClient
+from launchcore.queues.http_client import HttpClient
+from launchcore.queues.http_service import HttpService
+from launchcore.queues.http_settings import HttpSettings
 from launchcore.store.database import Database
+from tests.serving import Served, over_http
 
 LEASE = 30.0
 LOST_AFTER = 600.0
@@ -52,7 +58,7 @@ class Clock:
 class Agent:
     """An agent's side: a client and who it is."""
 
-    client: EmbeddedClient
+    client: QueueClient
     info: AgentInfo
 
     def register(self, *, previous_is_dead: bool = False) -> None:
@@ -89,17 +95,63 @@ class Agent:
         return Agent(self.client, attrs.evolve(self.info, session=session))
 
 
+class _Remote(HttpService):
+    """Like the embedded queue's, it closes what it is on with itself: the server, and the database."""
+
+    def __init__(self, served: Served, database: Database) -> None:
+        super().__init__(served.url, HttpSettings())
+        self._served = served
+        self._database = database
+
+    def close(self) -> None:
+        super().close()
+        self._served.close()
+        self._database.close()
+
+
 class Rig:
-    """A database with both of its sides."""
+    """A database with both of its sides.
+
+    It is a file in ``folder``, or with ``LAUNCHCORE_TEST_DATABASE=postgresql`` one on the tests' server.
+    Both sides have it open themselves, or with ``LAUNCHCORE_TEST_DOOR=http`` reach it through a server.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.path = folder / "queue.db"
-        self.database = Database(self.path, clock=self.clock)
-        self.service = EmbeddedService(self.database)
+        """The file. Tests that use it are marked with ``sqlite``."""
+        self.where: Path | str = new_server_database() if on_server() else self.path
+        self.database = self.open()
+        self.served = Served(self.database, lost_after=LOST_AFTER) if over_http() else None
+        self.service: Service = (
+            EmbeddedService(self.database) if self.served is None else _Remote(self.served, self.database)
+        )
+
+    def client(self) -> QueueClient:
+        """The agent's side."""
+        if self.served is None:
+            return EmbeddedClient(self.database, lost_after=LOST_AFTER)
+        return HttpClient(self.served.url, HttpSettings())
+
+    def waits(self, topic: str) -> bool:
+        """Whether somebody waits for a topic of the bell."""
+        return topic in self.database.bell._counts if self.served is None else self.served.waits(topic)
+
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return len(self.database.bell._ears) if self.served is None else self.served.waiting()
+
+    @property
+    def url(self) -> str:
+        return self.where if isinstance(self.where, str) else f"sqlite://{self.where}"
+
+    def open(self, clock: Callable[[], float] | None = None, **options: Any) -> Database:
+        """The same database, opened once more, as another process would."""
+        return Database(self.where, clock=clock or self.clock, **options)
 
     def queue(self, name: str = "default", **parts: Any) -> None:
-        self.service.create_queue(name, QueueConfig(**{"type": "process", **parts}))
+        # Not through a server, whose audit trail would tell of it.
+        EmbeddedService(self.database).create_queue(name, QueueConfig(**{"type": "process", **parts}))
 
     def submit(self, queue: str = "default", **parts: Any) -> RunInfo:
         named = {key: parts.pop(key) for key in ("priority", "submitter", "key") if key in parts}
@@ -123,7 +175,7 @@ class Rig:
             queues=queues,
             host_bound=host_bound,
         )
-        agent = Agent(EmbeddedClient(self.database, lost_after=LOST_AFTER), info)
+        agent = Agent(self.client(), info)
         agent.register()
         return agent
 
@@ -135,6 +187,19 @@ class Rig:
     def notes(self, run: RunInfo) -> list[str]:
         """What the time-line remarks."""
         return [event.detail for _, event in self.service.timeline(run.id) if event.what == "note"]
+
+
+def on_server() -> bool:
+    """Whether tests are to use PostgreSQL."""
+    return os.environ.get("LAUNCHCORE_TEST_DATABASE", "sqlite") == "postgresql"
+
+
+def new_server_database() -> str:
+    """The URL of a new database on the tests' server, with all tables and nothing in them."""
+    from tests.postgres import server
+
+    made = server()
+    return made.url(made.database(made.template("store", lambda url: Database(url).close())))
 
 
 def spec(**parts: Any) -> RunSpec:

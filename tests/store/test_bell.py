@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -31,8 +29,9 @@ from launchcore.queues.base import RunInfo
 from launchcore.queues.connect import open_service
 from launchcore.queues.embedded import EmbeddedService
 from launchcore.queues.embedded_client import EmbeddedClient
-from launchcore.store import bell
+from launchcore.store import bell, bell_postgres
 from launchcore.store.database import Database
+from launchcore.store.tables import attempts, runs
 from tests.store.rig import LEASE, Agent, Rig, spec
 
 T = TypeVar("T")
@@ -78,8 +77,10 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def waits(database: Database, topic: str) -> Callable[[], bool]:
-    return lambda: topic in database.bell._counts
+def waits(where: Rig | Database, topic: str) -> Callable[[], bool]:
+    if isinstance(where, Rig):
+        return lambda: where.waits(topic)
+    return lambda: topic in where.bell._counts
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def agent(rig: Rig) -> Agent:
 @pytest.fixture
 def other(rig: Rig) -> Iterator[Database]:
     """The same file, opened as another process would."""
-    database = Database(rig.path, clock=rig.clock)
+    database = rig.open()
     yield database
     database.close()
 
@@ -98,7 +99,7 @@ def other(rig: Rig) -> Iterator[Database]:
 class TestAClaimHears:
     def test_of_a_submit(self, rig: Rig, agent: Agent) -> None:
         call = Call(lambda: agent.claim(wait=60))
-        until(waits(rig.database, "queue:default"))
+        until(waits(rig, "queue:default"))
         run = rig.submit()
         (claim,) = call.answer()
         assert claim.run_id == run.id
@@ -116,7 +117,7 @@ class TestAClaimHears:
         rig.submit("narrow")
         first = agent.one("narrow")
         call = Call(lambda: agent.claim("narrow", wait=60))
-        until(waits(rig.database, "queue:narrow"))
+        until(waits(rig, "queue:narrow"))
         agent.end(first)
         assert len(call.answer()) == 1
 
@@ -130,7 +131,7 @@ class TestAClaimHears:
         rig.service.edit_queue("narrow", config, paused=change == "resumed")
         rig.submit("narrow")
         call = Call(lambda: agent.claim("narrow", wait=60))
-        until(waits(rig.database, "queue:narrow"))
+        until(waits(rig, "queue:narrow"))
         rig.service.edit_queue("narrow", type(config)(type="process"), paused=False)
         assert len(call.answer()) == 1
 
@@ -138,7 +139,7 @@ class TestAClaimHears:
         rig.submit()
         first = agent.one()
         call = Call(lambda: agent.claim(wait=60))
-        until(waits(rig.database, "queue:default"))
+        until(waits(rig, "queue:default"))
         agent.client.release(first.lease, "drains")
         assert len(call.answer()) == 1
 
@@ -147,7 +148,7 @@ class TestAClaimHears:
         agent.start(agent.one())
         heir = rig.agent("heir")
         call = Call(lambda: heir.claim(wait=60))
-        until(waits(rig.database, "queue:default"))
+        until(waits(rig, "queue:default"))
         agent.client.unregister(agent.info)
         assert len(call.answer()) == 1
 
@@ -182,7 +183,7 @@ class TestTimeAlone:
         rig.submit(limits=Limits(run_seconds=0.3))
         claim = agent.one()
         call = Call(lambda: agent.client.stops(agent.info, frozenset(), wait=SOON))
-        until(waits(rig.database, "agent:one"))
+        until(waits(rig, "agent:one"))
         agent.start(claim)
         (stop,) = call.answer()
         assert stop.reason is Reason.RUN_TIMEOUT
@@ -232,7 +233,7 @@ class TestWaitHears:
     def test_ends_when_the_service_is_closed(self, rig: Rig) -> None:
         run = rig.submit()
         call = Call(lambda: rig.service.wait(run.id, run.changes, timeout=60))
-        until(waits(rig.database, f"run:{run.id}"))
+        until(waits(rig, f"run:{run.id}"))
         rig.service.close()
         with pytest.raises(QueueUnavailable):
             call.answer()
@@ -245,7 +246,7 @@ class TestWake:
             Call(lambda: agent.claim(wait=60)),
             Call(lambda: agent.client.stops(agent.info, frozenset(), wait=60)),
         ]
-        until(lambda: len(rig.database.bell._ears) == 3)
+        until(lambda: rig.waiting() == 3)
         agent.client.wake()
         assert [call.answer() for call in calls] == [(), (), ()]
 
@@ -255,14 +256,15 @@ class TestWake:
         assert Call(lambda: agent.client.stops(agent.info, frozenset(), wait=60)).answer() == ()
 
     def test_is_for_one_client(self, rig: Rig, agent: Agent) -> None:
-        neighbour = Agent(EmbeddedClient(rig.database), agent.info)
+        neighbour = Agent(rig.client(), agent.info)
         call = Call(lambda: neighbour.claim(wait=60))
-        until(waits(rig.database, "queue:default"))
+        until(waits(rig, "queue:default"))
         agent.client.wake()
         rig.submit()
         assert len(call.answer()) == 1
 
 
+@pytest.mark.sqlite
 def test_another_process_hears_of_a_submit(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path}/queue.db"
     service = open_service(url)
@@ -297,28 +299,34 @@ def test_another_process_hears_of_a_submit(tmp_path: Path) -> None:
         service.close()
 
 
+@pytest.mark.embedded
 def test_a_lost_ring_costs_a_look_at_the_database(
     rig: Rig, other: Database, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bell, "RECHECK_SECONDS", 0.1)
+    for module in (bell, bell_postgres):
+        monkeypatch.setattr(module, "RECHECK_SECONDS", 0.1)
     monkeypatch.setattr(other._writer, "_ring", lambda _topics: None)
     call = Call(lambda: agent.claim(wait=60))
-    until(waits(rig.database, "queue:default"))
+    until(waits(rig, "queue:default"))
     EmbeddedService(other).submit("default", spec())
     assert len(call.answer()) == 1
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_where_no_socket_can_be_bound_waiting_still_works(
     rig: Rig, other: Database, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bell, "DEAF_RECHECK_SECONDS", 0.05)
     Path(f"{rig.path}-bell").write_text("in the way")
     call = Call(lambda: agent.claim(wait=60))
-    until(waits(rig.database, "queue:default"))
+    until(waits(rig, "queue:default"))
     EmbeddedService(other).submit("default", spec())
     assert len(call.answer()) == 1
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_paths_that_are_too_long_for_a_socket(quick_path: Path) -> None:
     folder = quick_path / ("long" * 40)
     rig = Rig(folder)
@@ -333,6 +341,8 @@ def test_paths_that_are_too_long_for_a_socket(quick_path: Path) -> None:
     rig.service.close()
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_sockets_of_dead_processes_are_removed(rig: Rig) -> None:
     folder = Path(f"{rig.path}-bell")
     folder.mkdir()
@@ -345,6 +355,8 @@ def test_sockets_of_dead_processes_are_removed(rig: Rig) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_a_socket_that_nobody_reads_holds_nobody_up(rig: Rig) -> None:
     folder = Path(f"{rig.path}-bell")
     folder.mkdir()
@@ -355,11 +367,15 @@ def test_a_socket_that_nobody_reads_holds_nobody_up(rig: Rig) -> None:
         assert (folder / "4711-stopped").exists()
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_the_sockets_are_for_their_owner_alone(rig: Rig, agent: Agent) -> None:
     agent.claim(wait=0.001)
     assert Path(f"{rig.path}-bell").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.sqlite
+@pytest.mark.embedded
 def test_waiting_asks_nothing_of_the_database(
     rig: Rig, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,7 +394,7 @@ def test_waiting_asks_nothing_of_the_database(
 
 def _lease(rig: Rig) -> Lease:
     """The lease that was taken on another thread."""
-    with contextlib.closing(sqlite3.connect(rig.path)) as raw:
-        query = "SELECT lease_token, runs.id FROM attempts JOIN runs ON runs.seq = run_seq"
-        token, run_id = raw.execute(query).fetchone()
+    query = sa.select(attempts.c.lease_token, runs.c.id).join(runs, runs.c.seq == attempts.c.run_seq)
+    with rig.database.read() as connection:
+        token, run_id = connection.execute(query).one()
     return Lease(attempt_id=f"{run_id}-1", token=token, expires_at=rig.clock.now + LEASE)

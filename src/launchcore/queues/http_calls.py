@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import quote
 
+import attrs
 import msgspec
 
-from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason
+from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason, Update
 from launchcore.queues.base import NotFound
 from launchcore.queues.http_problems import not_ours
 from launchcore.queues.http_settings import HttpSettings
@@ -155,8 +157,7 @@ def segment(kind: str, name: str) -> str:
     """
     text = name.encode("utf-8", "replace").decode()
     if text != name or name in ("", ".", "..") or "/" in name or "\0" in name:
-        hint = f"`launch {kind}s` lists them"
-        raise NotFound(f"there is no {kind} {text[:80]!r}", hint=hint)
+        raise NotFound(f"there is no {kind} {text[:80]!r}", hint="it cannot be a name")
     return quote(name, safe="")
 
 
@@ -171,6 +172,37 @@ def encoded(value: Any) -> bytes:
             fault=Fault.USER,
             hint="use texts, numbers, lists and mappings",
         ) from None
+
+
+def cleaned(update: Update) -> Update:
+    """An update as JSON can carry it.
+
+    It comes from logs and backends, and must never keep an end from being written: characters that are no
+    text are replaced, numbers that are none are left out.
+    """
+    outcome = update.outcome
+    if outcome is not None and not all(map(math.isfinite, outcome.usage.values())):
+        usage = {name: number for name, number in outcome.usage.items() if math.isfinite(number)}
+        update = attrs.evolve(update, outcome=attrs.evolve(outcome, usage=usage))
+    if not all(math.isfinite(event.at) for event in update.events):
+        events = (each if math.isfinite(each.at) else attrs.evolve(each, at=0.0) for each in update.events)
+        update = attrs.evolve(update, events=tuple(events))
+    try:
+        msgspec.json.encode(attrs.evolve(update, log=None))
+    except UnicodeEncodeError:
+        texts = msgspec.to_builtins(attrs.evolve(update, log=None))
+        update = attrs.evolve(msgspec.convert(_texts(texts), Update), log=update.log)
+    return update
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_texts(key): _texts(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_texts(inner) for inner in value]
+    return value
 
 
 def decoded(kind: type[T], answer: Answer) -> T:

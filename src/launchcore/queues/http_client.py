@@ -12,15 +12,17 @@ from typing import IO, Final, TypeVar
 from launchcore.plugin import (
     AgentInfo,
     Claim,
+    LaunchError,
     Lease,
     LeaseLost,
     QueueConfig,
+    QueueDamaged,
     QueueUnavailable,
     Stop,
     Update,
 )
 from launchcore.queues.base import QueueInfo
-from launchcore.queues.http_calls import Calls, segment
+from launchcore.queues.http_calls import Calls, cleaned, segment
 from launchcore.queues.http_problems import Refused, error_of
 from launchcore.queues.http_settings import HttpSettings
 from launchcore.queues.http_sockets import HungUp, Wait, Waits
@@ -143,7 +145,7 @@ class HttpClient:
         large = update.log is not None and len(update.log.data) >= BULK
         writes = self._bulk if large else self._short
         with _let_in():
-            writes.run(AttemptWrite(lease=lease, update=update))
+            writes.run(AttemptWrite(lease=lease, update=cleaned(update)))
 
     def release(self, lease: Lease, detail: str) -> None:
         with _let_in():
@@ -203,7 +205,15 @@ class HttpClient:
 
     def _send(self, writes: Sequence[AttemptWrite]) -> Sequence[Exception | None]:
         body = WritesRequest(writes=tuple(writes))
-        written = self._calls.send(Written, "/attempts/writes", body, eager=False)
+        try:
+            written = self._calls.send(Written, "/attempts/writes", body, eager=False)
+        except (Refused, QueueDamaged):
+            raise
+        except LaunchError as error:
+            if len(writes) == 1:
+                return [error]
+            # One of them makes the request unreadable: each by itself, so that the others are stored.
+            return [result for write in writes for result in self._send([write])]
         return [None if each is None else _fenced(error_of(each)) for each in written.results]
 
 

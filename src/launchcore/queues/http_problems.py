@@ -29,6 +29,8 @@ from launchcore.queues.wire import PROBLEM_TYPE, Problem
 _URN: Final = "urn:launchcore:problem:"
 LONGEST_PAUSE: Final = 60.0
 """Seconds: a longer ``Retry-After`` is asked again after these."""
+_OURS: Final = ("invalid", "unsupported", "method_not_allowed", "internal")
+"""What a client of ours never sends, unless it has a bug."""
 _TEXT: Final = 300
 E_ = TypeVar("E_", bound=Enum)
 
@@ -89,7 +91,7 @@ def error_of(problem: Problem) -> Exception:
     return LaunchError(
         detail,
         reason=reason,
-        fault=_member(Fault, problem.fault, Fault.USER if problem.status < 500 else Fault.INFRASTRUCTURE),
+        fault=_member(Fault, problem.fault, Fault.CORE if kind in _OURS else Fault.USER),
         hint=hint,
         retryable=problem.extra.get("retryable") is True,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Final
 from urllib.parse import quote
 
-from launchcore.plugin import Priority, QueueConfig, QueueUnavailable, RunSpec, TimelineEvent
+from launchcore.plugin import Json, Priority, QueueConfig, QueueUnavailable, RunSpec, TimelineEvent
 from launchcore.queues.base import (
     AgentRow,
+    ArrayInfo,
     Job,
     JobDefinition,
     LogChunk,
@@ -35,6 +36,7 @@ from launchcore.queues.wire import (
     VERSION,
     AgentList,
     Cancel,
+    Check,
     Identity,
     JobCreate,
     JobList,
@@ -43,6 +45,7 @@ from launchcore.queues.wire import (
     QueueList,
     Retry,
     Submit,
+    SubmitArray,
     Timeline,
 )
 
@@ -72,8 +75,10 @@ class HttpService:
         body = QueueCreate(name=name, config=config)
         return self._calls.send(QueueInfo, "/queues", body, again=False)
 
-    def edit_queue(self, name: str, config: QueueConfig, *, paused: bool | None = None) -> QueueInfo:
-        body = QueueEdit(config=config, paused=paused)
+    def edit_queue(
+        self, name: str, config: QueueConfig, *, paused: bool | None = None, release: str | None = None
+    ) -> QueueInfo:
+        body = QueueEdit(config=config, paused=paused, release=release)
         return self._calls.send(QueueInfo, _queue(name), body, method="PUT")
 
     def delete_queue(self, name: str, *, force: bool = False) -> None:
@@ -113,6 +118,47 @@ class HttpService:
         body = Submit(queue=queue, spec=spec, priority=priority, submitter=submitter)
         return self._calls.send(RunInfo, "/runs", body, headers=_key(key))
 
+    def check(
+        self,
+        queue: str,
+        spec: RunSpec,
+        *,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        axes: Mapping[str, Sequence[Json]] | None = None,
+    ) -> None:
+        values = None if axes is None else {name: tuple(each) for name, each in axes.items()}
+        body = Check(queue=queue, spec=spec, priority=priority, submitter=submitter, axes=values)
+        self._calls.send(type(None), "/runs/check", body)
+
+    def submit_array(
+        self,
+        queue: str,
+        spec: RunSpec,
+        axes: Mapping[str, Sequence[Json]],
+        *,
+        max_parallel: int | None = None,
+        priority: Priority = Priority.MEDIUM,
+        submitter: str = "",
+        key: str | None = None,
+    ) -> ArrayInfo:
+        body = SubmitArray(
+            queue=queue,
+            spec=spec,
+            axes={name: tuple(values) for name, values in axes.items()},
+            max_parallel=max_parallel,
+            priority=priority,
+            submitter=submitter,
+        )
+        return self._calls.send(ArrayInfo, "/arrays", body, headers=_key(key))
+
+    def array(self, ref: str) -> ArrayInfo:
+        return self._calls.get(ArrayInfo, f"/arrays/{segment('array', ref)}")
+
+    def cancel_array(self, array_id: str, *, by: str = "") -> ArrayInfo:
+        path = f"/arrays/{segment('array', array_id)}/cancel"
+        return self._calls.send(ArrayInfo, path, Cancel(by=by))
+
     def run(self, ref: str) -> RunInfo:
         if ref in (".", "..") or "/" in ref:  # no id; as part of a path it would be another path
             named = self.list_runs(RunFilter(name=ref, limit=1)).runs
@@ -126,6 +172,7 @@ class HttpService:
             ("job", filter.job),
             ("name", filter.name),
             ("submitter", filter.submitter),
+            ("array", filter.array),
             ("since", filter.since),
             ("limit", filter.limit),
             ("before", filter.before),
@@ -170,9 +217,9 @@ class HttpService:
     def cancel(self, run_id: str, *, by: str = "") -> RunInfo:
         return self._calls.send(RunInfo, f"{_run(run_id)}/cancel", Cancel(by=by))
 
-    def retry(self, run_id: str, *, submitter: str = "") -> RunInfo:
+    def retry(self, run_id: str, *, submitter: str = "", key: str | None = None) -> RunInfo:
         body = Retry(submitter=submitter)
-        return self._calls.send(RunInfo, f"{_run(run_id)}/retry", body, headers=_key(None))
+        return self._calls.send(RunInfo, f"{_run(run_id)}/retry", body, headers=_key(key))
 
     # archives and agents
 
