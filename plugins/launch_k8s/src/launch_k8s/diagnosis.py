@@ -17,7 +17,7 @@ from launch_k8s.diagnosis_waiting import Trouble, object_trouble, pod_trouble
 from launch_k8s.diagnosis_words import ending, failure, infrastructure, line
 from launch_k8s.kinds import JOB, KindInfo, Seen
 from launch_k8s.names import UNSCHEDULABLE_SECONDS
-from launch_k8s.pods import annotation, main_status
+from launch_k8s.pods import annotation, main_status, run_seconds
 from launch_k8s.times import roughly, unix
 from launchcore.plugin import Failure, Fault, Phase, Reason, RunStatus
 
@@ -108,16 +108,20 @@ def _failed(observed: Observed, ends: Sequence[Ended], seen: Seen) -> RunStatus:
         key=lambda each: (each.finished_at is None, each.finished_at or 0.0, each.pod),
     )
     worst = bad[0] if bad else None
-    code: dict[str, int] = {} if worst is None or worst.code is None else ending(worst.code)
+    code: dict[str, int] = {}
+    if worst is not None and worst.code is not None and worst.started:
+        code = ending(worst.code)
     why = worst.failure if worst is not None else None
     if _overdue(observed, worst, seen):
         limit = (_map(observed.main).get("spec") or {}).get("activeDeadlineSeconds")
-        ran = worst is not None and worst.code is not None
-        why = deadline_failure(limit, ran=ran or _any_ran(observed))
+        why = deadline_failure(limit, ran=_any_ran(observed))
     elif why is None:
         why = _without_pods(observed, seen)
     elif _map(_map(observed.main).get("metadata")).get("deletionTimestamp") and _stopped(worst):
         why = _deleted_while_running(observed)
+    limited = run_seconds(observed.main)
+    if why.reason is Reason.RUN_TIMEOUT and limited is not None:
+        why = attrs.evolve(why, detail=f"it ran for longer than its limit of {limited:g} s")
     if len(observed.pods) > 1 and worst is not None and why is worst.failure:
         why = attrs.evolve(why, detail=f"pod {line(worst.pod, 63)}: {why.detail}")
     return RunStatus(
@@ -266,6 +270,9 @@ def _started(pod: Mapping[str, Any], main_container: str) -> float | None:
 
 
 def _any_ran(observed: Observed) -> bool:
+    if not observed.pods:  # its controller counts those that it has removed
+        status = _map(_map(observed.main).get("status"))
+        return bool(status.get("failed") or status.get("succeeded") or not status)
     return any(
         _running(pod, observed.main_container)
         or "terminated" in ((main_status(pod, observed.main_container) or {}).get("state") or {})

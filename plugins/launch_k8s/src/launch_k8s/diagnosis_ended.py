@@ -59,6 +59,8 @@ class Ended:
     failure: Failure | None
     started_at: float | None
     finished_at: float | None
+    started: bool = True
+    """Its process was started at all: otherwise the code is the runtime's, not its own."""
 
 
 def ended(pod: Mapping[str, Any], main_container: str) -> Ended | None:
@@ -88,7 +90,8 @@ def ended(pod: Mapping[str, Any], main_container: str) -> Ended | None:
     if code == 0 or (code is None and phase == "Succeeded"):
         # Whatever happened to its pod meanwhile: it had done its work.
         return attrs.evolve(found, code=0)
-    return attrs.evolve(found, failure=_explain(pod, main, state, code))
+    started = str(state.get("reason")) not in _START_ERRORS
+    return attrs.evolve(found, failure=_explain(pod, main, state, code), started=started)
 
 
 def _explain(

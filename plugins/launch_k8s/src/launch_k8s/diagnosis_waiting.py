@@ -175,6 +175,9 @@ def _unplaced(
                     Reason.UNSCHEDULABLE, f"no node could take it for {patience:g} s: {said}", _room(said)
                 )
             )
+        gone = missing(said)
+        if gone is not None and waited >= MISSING_PATIENCE:
+            return Trouble(failure=gone)
         if waited < QUIET:
             return Trouble()
         return Trouble(message=f"unschedulable for {roughly(waited)}: {said}")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from typing import Any, Final
 
 from launchcore.plugin import Failure, Fault, LaunchError, Reason, Stage
 
+_NOISE: Final = re.compile(
+    r'rpc error: code = \w+ desc = |Back-off pulling image "[^"]*": |ErrImagePull: |'
+    r'failed to pull and unpack image "[^"]*": |failed to resolve reference "[^"]*": |'
+    r"failed to do request: |failed to create (?:containerd task|shim task): |"
+    r"OCI runtime create failed: |runc create failed: |unable to start container process: |"
+    r" ?preemption: 0/\d+ nodes are available: .*$"
+)
+"""What says only through how many programs an error has come."""
 _PRINTED: Final = "`launch logs` shows what it printed"
 
 
@@ -28,8 +37,8 @@ def infrastructure(detail: str, hint: str | None = None) -> Failure:
 
 
 def line(text: object, limit: int = 300) -> str:
-    """One line of a text that may hold anything, and not all of it."""
-    clean = " ".join(str(text or "").split())
+    """One line of a text that may hold anything: its gist, and not all of it."""
+    clean = _NOISE.sub("", " ".join(str(text or "").split()))
     clean = "".join(letter if letter.isprintable() else "?" for letter in clean)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 

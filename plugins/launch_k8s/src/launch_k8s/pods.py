@@ -24,6 +24,9 @@ _META: Final = (
 )
 _STATE: Final = ("reason", "message", "exitCode", "signal", "startedAt", "finishedAt")
 _CONDITION: Final = ("type", "status", "reason", "message", "lastTransitionTime")
+_NOISE: Final = frozenset(
+    {"lastProbeTime", "lastHeartbeatTime", "uncountedTerminatedPods", "observedGeneration"}
+)
 _JOB_SPEC: Final = ("parallelism", "completions", "backoffLimit", "suspend", "activeDeadlineSeconds")
 
 
@@ -31,7 +34,7 @@ def trim_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
     """A pod with only the fields that the diagnosis and the logs read. Trimming twice changes nothing."""
     spec, status = _map(pod.get("spec")), _map(pod.get("status"))
     found: dict[str, Any] = {
-        "metadata": _meta(pod, ("launchcore.io/", "job-role", "job-name", "replica-", "completion-index")),
+        "metadata": _meta(pod, (PREFIX, "job-role", "replica-", "completion-index")),
         "spec": _some(
             {
                 "nodeName": spec.get("nodeName"),
@@ -80,7 +83,7 @@ def trim_event(event: Mapping[str, Any]) -> dict[str, Any]:
             "reason": event.get("reason"),
             "message": _cut(event.get("message") or event.get("note")),
             "lastTimestamp": at,
-            "involvedObject": _fields(about, ("kind", "name", "uid")),
+            "involvedObject": _fields(about, ("name", "uid")),
         }
     )
 
@@ -149,7 +152,6 @@ def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     return _some(
         {
             "name": container.get("name"),
-            "image": container.get("image"),
             "restartPolicy": container.get("restartPolicy"),
             "resources": memory,
         }
@@ -174,7 +176,8 @@ def _state(state: Any) -> dict[str, Any]:
 def _small(value: Any, depth: int = 0) -> Any:
     """A status of any shape, bounded: texts cut, long lists and deep trees left out."""
     if isinstance(value, Mapping):
-        return {key: _small(inner, depth + 1) for key, inner in list(value.items())[:40]} if depth < 6 else {}
+        kept = [pair for pair in value.items() if pair[0] not in _NOISE][:40]
+        return {key: _small(inner, depth + 1) for key, inner in kept} if depth < 6 else {}
     if isinstance(value, list | tuple):
         return [_small(inner, depth + 1) for inner in value[:16]] if depth < 6 else []
     return _cut(value)
