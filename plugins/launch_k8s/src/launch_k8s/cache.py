@@ -56,11 +56,7 @@ class Entry:
 
     def live_pods(self) -> list[str]:
         """The names of pods that have not ended, as far as is known."""
-        return [
-            name
-            for name, pod in self.pods.items()
-            if name not in self.removed and (pod.get("status") or {}).get("phase", "Pending") in LIVE
-        ]
+        return [name for name, pod in self.pods.items() if name not in self.removed and _lives(pod)]
 
     def has_ended_pod(self) -> bool:
         """Whether the end of a main container was seen."""
@@ -216,6 +212,14 @@ class Cache:
             entry.removed.add(name)
         else:
             entry.removed.discard(name)
+
+
+def _lives(pod: Mapping[str, Any]) -> bool:
+    status = pod.get("status") or {}
+    states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    # The node says so of the containers first, and of the pod when it has cleared up.
+    ended = bool(states) and all("terminated" in state for state in states)
+    return status.get("phase", "Pending") in LIVE and not ended
 
 
 def _same(entry: Entry, thing: Mapping[str, Any]) -> bool:

@@ -48,14 +48,17 @@ class Ender:
         selector = target.place.kind.pod_selector(target.name) or attempt_selector(attempt_id)
         api.delete(pods, grace=max(SOONEST, math.ceil(grace)), labelSelector=selector)
 
-    def remove(self, place: Place, name: str, uid: str | None, *, verify: bool = False) -> None:
+    def remove(
+        self, place: Place, name: str, uid: str | None, *, pods_first: bool = False, verify: bool = False
+    ) -> None:
         """Remove an object and all that it owns: one request, the rest is the cluster's.
 
-        :param verify: come back when its pods have ended.
+        :param pods_first: the object stays until its pods have ended: what is there can be seen.
+        :param verify: come back then.
         :raises ApiError, ApiAway: the cluster cannot be asked, or does not do it.
         """
         api = self._clusters.api(place.cluster)
-        way = "Foreground" if verify else "Background"
+        way = "Foreground" if verify or pods_first else "Background"
         if not api.delete(place.path(name), propagation=way, uid=uid) or not verify:
             return
         until = time.monotonic() + VERIFY

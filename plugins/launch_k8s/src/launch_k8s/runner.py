@@ -115,12 +115,13 @@ class KubernetesRunner:
             raise away(error) from None
 
     def cleanup(self, handle: RunHandle) -> None:
+        ended = self.observer.end_of(handle.attempt_id) is not None
         self.observer.forget(handle.attempt_id)
         self._tails.forget(handle.attempt_id)
         target = target_of(handle)
         try:
             if target is not None:
-                self._ender.remove(target.place, target.name, target.uid)
+                self._ender.remove(target.place, target.name, target.uid, pods_first=not ended)
             else:
                 self._finder.remove(handle.attempt_id)
         except (ApiAway, ApiError) as error:
