@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from launchcore.plugin import (
     Claim,
     LaunchError,
     LeaseLost,
+    Limits,
     LogAppend,
     Priority,
     Reason,
@@ -27,7 +30,8 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.queues.base import AttemptInfo, RunFilter, RunInfo
-from tests.store.rig import Agent, Rig, handle, outcome
+from launchcore.store import claims
+from tests.store.rig import LEASE, LOST_AFTER, Agent, Rig, handle, outcome, spec
 
 QUEUES = {
     "narrow": {"max_running": 2, "retry": RetryPolicy(max_lost=2)},
@@ -35,7 +39,13 @@ QUEUES = {
         "type": "bound",
         "retry": RetryPolicy(max_lost=3, reasons=(Reason.USER_ERROR,), max_retries=2, delay_seconds=7.0),
     },
+    "fair": {"max_running_per_submitter": 2, "max_running": 5, "retry": RetryPolicy(max_preempted=1)},
 }
+EACH = 2
+"""Runs at a time of one submitter of "fair"."""
+FULL = {"narrow": 2, "fair": 5}
+SUBMITTERS = ("ann", "bob", "")
+CHOICES = [("narrow",), ("wide",), ("fair",), ("narrow", "wide"), ("wide", "narrow"), ("fair", "wide")]
 STATES = (RunState.PREPARING, RunState.STARTING, RunState.RUNNING)
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -66,6 +76,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.reported: set[str] = set()
         """Attempts that their holder has ended."""
         self.restarts = 0
+        self.keys = 0
+        self.arrays: dict[str, int | None] = {}
+        """How many of each array may run at a time."""
 
     def teardown(self) -> None:
         self.rig.service.close()
@@ -87,10 +100,43 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         queue=st.sampled_from(sorted(QUEUES)),
         priorities=st.lists(st.sampled_from(Priority), min_size=1, max_size=4),
+        submitter=st.sampled_from(SUBMITTERS),
+        patience=st.sampled_from([None, None, 25.0]),
     )
-    def submit(self, queue: str, priorities: list[Priority]) -> None:
+    def submit(self, queue: str, priorities: list[Priority], submitter: str, patience: float | None) -> None:
+        limits = Limits(queue_seconds=patience)
         for priority in priorities:
-            self.accepted.append(self.rig.submit(queue, priority=priority).id)
+            run = self.rig.submit(queue, priority=priority, submitter=submitter, limits=limits)
+            self.accepted.append(run.id)
+
+    @rule(
+        queue=st.sampled_from(sorted(QUEUES)),
+        size=st.integers(1, 4),
+        most=st.sampled_from([None, 1, 2]),
+        submitter=st.sampled_from(SUBMITTERS),
+        twice=st.booleans(),
+    )
+    def submit_array(self, queue: str, size: int, most: int | None, submitter: str, twice: bool) -> None:
+        asked = (queue, spec(), {"x": list(range(size))})
+        key = f"array {len(self.arrays)}"
+        array = self.rig.service.submit_array(*asked, max_parallel=most, submitter=submitter, key=key)
+        if twice:  # its answer was lost
+            again = self.rig.service.submit_array(*asked, max_parallel=most, submitter=submitter, key=key)
+            assert again == array
+        self.arrays[array.id] = most
+        members = self.rig.service.list_runs(RunFilter(array=array.id)).runs
+        assert [run.array.index for run in members if run.array] == list(range(size))
+        self.accepted += [run.id for run in members]
+
+    @precondition(lambda self: self.arrays)
+    @rule(which=number)
+    def cancel_array(self, which: int) -> None:
+        array = self._pick(sorted(self.arrays), which)
+        self.rig.service.cancel_array(array)
+        for run in self.rig.service.list_runs(RunFilter(array=array)).runs:
+            assert run.state.final or run.cancel_requested_at is not None
+            if run.cancel_requested_at is not None:
+                self.cancelled.add(run.id)
 
     @precondition(lambda self: self.accepted)
     @rule(which=number)
@@ -115,21 +161,67 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         which=number,
-        queues=st.sampled_from([("narrow",), ("wide",), ("narrow", "wide"), ("wide", "narrow")]),
+        queues=st.sampled_from(CHOICES),
         limit=st.integers(1, 4),
+        twice=st.booleans(),
     )
-    def claim(self, which: int, queues: tuple[str, ...], limit: int) -> None:
+    def claim(self, which: int, queues: tuple[str, ...], limit: int, twice: bool) -> None:
         agent = self._pick(self.agents, which)
-        claims = agent.claim(*queues, limit=limit)
-        assert len(claims) <= limit
-        self._took(agent, claims)
-        waiting = [run for run in self._all() if run.state is RunState.QUEUED and run.retry_at is None]
+        found = self._claim(agent, queues, limit, twice)
+        assert len(found) <= limit
+        self._took(agent, found)
+        runs = self._all()
+        waiting = [run for run in runs if run.state is RunState.QUEUED and run.retry_at is None]
+        held_up = self._held_up(runs)
         for name in queues:
-            fresh = [claim for claim in claims if claim.queue == name and not claim.adopted]
+            fresh = [claim for claim in found if claim.queue == name and not claim.adopted]
             places = [self._place(claim.run_id) for claim in fresh]
             assert places == sorted(places)
-            left = [self._place(run.id) for run in waiting if run.queue == name]
+            left = [self._place(run.id) for run in waiting if run.queue == name and not held_up(run)]
             assert not places or not left or max(places) < min(left), "first in, first out"
+            live = sum(run.queue == name for run in runs if run.state.live)
+            full = live >= FULL.get(name, 1000)
+            alive = self._is_alive(agent)
+            assert not left or full or not alive or len(found) == limit, "nobody waits without a reason"
+
+    def _claim(self, agent: Agent, queues: tuple[str, ...], limit: int, twice: bool) -> tuple[Claim, ...]:
+        """With a key, as the server claims; ``twice``: the first answer was lost."""
+        self.keys += 1
+        found = [
+            self.rig.database.write(
+                lambda tx: claims.claim(
+                    tx,
+                    agent.info,
+                    queues,
+                    limit=limit,
+                    lease_seconds=LEASE,
+                    lost_after=LOST_AFTER,
+                    host_bound=frozenset(agent.info.host_bound),
+                    key=f"claim {self.keys}",
+                )
+            ).claims
+            for _ in range(1 + twice)
+        ]
+        assert sorted(found[0], key=_attempt) == sorted(found[-1], key=_attempt)
+        return found[0]
+
+    def _held_up(self, runs: list[RunInfo]) -> Callable[[RunInfo], bool]:
+        """Whether a run waits for others of its submitter, or of its array."""
+        live = [run for run in runs if run.state.live]
+        submitters = Counter(run.submitter for run in live if run.queue == "fair")
+        arrays = Counter(run.array.id for run in live if run.array)
+
+        def held_up(run: RunInfo) -> bool:
+            most = self.arrays[run.array.id] if run.array else None
+            if run.array and most is not None and arrays[run.array.id] >= most:
+                return True
+            return run.queue == "fair" and submitters[run.submitter] >= EACH
+
+        return held_up
+
+    def _is_alive(self, agent: Agent) -> bool:
+        rows = {row.name: row for row in self.rig.service.agents()}
+        return agent.info.name in rows and rows[agent.info.name].alive
 
     @rule(which=number, queue=st.sampled_from(sorted(QUEUES)))
     def begin_one(self, which: int, queue: str) -> None:
@@ -192,7 +284,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         which=number,
         verdict=st.sampled_from(Verdict),
-        reason=st.sampled_from([Reason.USER_ERROR, Reason.LOST]),
+        reason=st.sampled_from([Reason.USER_ERROR, Reason.LOST, Reason.PREEMPTED]),
     )
     def finish(self, which: int, verdict: Verdict, reason: Reason) -> None:
         held = self._pick(self.held, which)
@@ -240,7 +332,20 @@ class StoreMachine(RuleBasedStateMachine):
         self._every_run_is_queued_live_or_ended(runs)
         self._what_has_ended_stays_as_it_was(runs)
         live = [run.queue for run in runs for attempt in run.attempts if attempt.ended_at is None]
-        assert live.count("narrow") <= 2
+        for name, most in FULL.items():
+            assert live.count(name) <= most
+        self._limits_are_kept(runs)
+
+    def _limits_are_kept(self, runs: list[RunInfo]) -> None:
+        busy = [run for run in runs if run.state.live]
+        fair = Counter(run.submitter for run in busy if run.queue == "fair")
+        assert max(fair.values(), default=0) <= EACH
+        arrays = Counter(run.array.id for run in busy if run.array)
+        assert all(count <= (self.arrays[array] or count) for array, count in arrays.items())
+        assert all(run.preempted <= (1 if run.queue == "fair" else 10) for run in runs)
+        for array in self.arrays:
+            info = self.rig.service.array(array)
+            assert sum(info.counts.values()) == info.size
 
     def _every_run_is_queued_live_or_ended(self, runs: list[RunInfo]) -> None:
         assert sorted(run.id for run in runs) == sorted(self.accepted)
@@ -321,11 +426,15 @@ class StoreMachine(RuleBasedStateMachine):
         return attempt
 
 
+def _attempt(claim: Claim) -> str:
+    return claim.attempt_id
+
+
 COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
-    settings = settings(COMMON, max_examples=50, stateful_step_count=50)
+    settings = settings(COMMON, max_examples=40, stateful_step_count=50)
 
 
 @pytest.mark.slow
