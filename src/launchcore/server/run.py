@@ -6,13 +6,14 @@ import logging
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import attrs
 
-from launchcore.plugin import Fault, LaunchError, Reason
+from launchcore.plugin import Fault, LaunchError, QueueUnavailable, Reason
 from launchcore.server.app import make_core
 from launchcore.server.options import Auth, Options
 from launchcore.server.serving import Uvicorn, bind, is_loopback, raise_file_limit, url_of
@@ -53,7 +54,7 @@ def run_server(config: ServerConfig) -> int:
     context = make_context(config.tls) if config.tls is not None else None
     _log_to_stderr(as_json=config.json_log)
     raise_file_limit()
-    database = open_database(config.database)
+    database = _patiently(config.database)
     try:
         listening = bind(config.host, config.port)
         try:
@@ -68,6 +69,19 @@ def run_server(config: ServerConfig) -> int:
         database.close()
     log.info("stopped")
     return 0 if server.started else 1
+
+
+def _patiently(url: str) -> Database:
+    """Open the database, and wait for it while it cannot be reached: it may start after us."""
+    pause = 0.2
+    while True:
+        try:
+            return open_database(url)
+        except QueueUnavailable as error:
+            if pause == 0.2:
+                log.warning("the database cannot be reached, waiting for it: %s", error)
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
 
 
 def auth_of(config: ServerConfig) -> Auth:
@@ -89,8 +103,11 @@ def auth_of(config: ServerConfig) -> Auth:
 
 def _introduce(config: ServerConfig, options: Options, database: Database, url: str) -> None:
     log.info("serving %s at %s", database.name, url)
-    with database.read() as connection:
-        known = bool(tokens.listed(connection))
+    try:
+        with database.read() as connection:
+            known = bool(tokens.listed(connection))
+    except QueueUnavailable:
+        return  # it was there a moment ago, and will be again
     if options.auth is Auth.OFF or (options.auth is Auth.UNTIL_FIRST and not known):
         log.warning("no token is needed: every account of this machine may do everything here")
     elif not known:
