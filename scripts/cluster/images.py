@@ -43,7 +43,7 @@ def archive(
     """
     layer = scratch / f"layer-{os.getpid()}.tar"
     try:
-        with tarfile.open(layer, "w") as tar:
+        with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
             fill(tar)
         with layer.open("rb") as raw:
             digest = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -83,31 +83,24 @@ def busybox(tar: tarfile.TarFile) -> None:
             _link(tar, f"bin/{applet}", "/bin/busybox")
 
 
-def python(tar: tarfile.TarFile, packages: Iterable[Path] = ()) -> None:
-    """Beside that, this machine's Python with the libraries that it loads, and ``packages`` beside it.
-
-    :param packages: directories whose contents become importable.
-    """
+def python(tar: tarfile.TarFile, natives: Iterable[Path] = ()) -> None:
+    """Beside that, this machine's Python with its library, and what these and ``natives`` load."""
     busybox(tar)
     executable = Path(sys.executable).resolve()
     library = Path(sysconfig.get_path("stdlib"))
-    home = Path(sys.base_prefix)
     _add(tar, str(executable).lstrip("/"), executable.read_bytes(), 0o755)
-    _link(tar, "bin/python", str(executable))
-    _link(tar, "bin/python3", str(executable))
-    tar.add(library, str(library).lstrip("/"), filter=_wanted)
-    natives = [executable, *library.glob("lib-dynload/*.so")]
-    natives += [so for place in packages for so in place.rglob("*.so*")]
-    seen: set[str] = set()
-    for native in natives:
-        for needed in _libraries(native):
-            if needed not in seen:
-                seen.add(needed)
-                _add(tar, needed.lstrip("/"), Path(needed).read_bytes(), 0o755)
-    site = f"{str(home).lstrip('/')}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-    for place in packages:
-        for entry in sorted(place.iterdir()):
-            tar.add(entry, f"{site}/{entry.name}", filter=_wanted)
+    for name in ("bin/python", "bin/python3"):
+        _link(tar, name, str(executable))
+    tar.add(library, str(library).lstrip("/"), filter=wanted)
+    add_libraries(tar, [executable, *library.glob("lib-dynload/*.so"), *natives])
+
+
+def add_libraries(tar: tarfile.TarFile, natives: Iterable[Path]) -> None:
+    """The shared libraries that programs and extension modules load."""
+    found = [str(each) for each in natives]
+    told = subprocess.run(["ldd", *found], capture_output=True, text=True, check=False).stdout
+    for needed in sorted(set(re.findall(r"(/\S+) \(0x", told))):
+        _add(tar, needed.lstrip("/"), Path(needed).read_bytes(), 0o755)
 
 
 def _folders(tar: tarfile.TarFile) -> None:
@@ -119,18 +112,14 @@ def _folders(tar: tarfile.TarFile) -> None:
     _add(tar, "etc/group", b"root:x:0:\nuser:x:1000:\n")
 
 
-def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+def wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """A filter for ``TarFile.add``: nobody's files in particular, and none that only developers want."""
     name = Path(entry.name).name
-    if name in LEFT_OUT or (name == "site-packages" and "/python" in entry.name.rpartition("/")[0]):
+    if name in LEFT_OUT or name.startswith("config-3.") or (name == "site-packages" and entry.isdir()):
         return None
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
     return entry
-
-
-def _libraries(native: Path) -> list[str]:
-    told = subprocess.run(["ldd", str(native)], capture_output=True, text=True, check=False).stdout
-    return re.findall(r"(/\S+) \(0x", told)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:

@@ -62,7 +62,7 @@ def test_while_it_runs_and_listens(world: KubernetesWorld) -> None:
     world.queue()
     world.agent()
     script = "trap 'echo last words; exit 3' TERM; echo up; while :; do sleep 0.1; done"
-    run = world.run("sh", "-c", script, limits=Limits(grace_seconds=20.0))
+    run = world.run("sh", "-c", script, limits=Limits(grace_seconds=10.0))
     wait_until("it listens", lambda: b"up\n" in world.log(run))
 
     cancelled(world, run)

@@ -48,7 +48,7 @@ def test_success_failure_and_a_missing_program(world: KubernetesWorld) -> None:
     assert b"before\n" in world.log(bad)
 
     failed(world.ended(crashed), Reason.USER_ERROR, Fault.USER, world)
-    assert world.service.run(crashed).exit_code == 139
+    assert world.service.run(crashed).signal == 11
     detail = failed(world.ended(missing), Reason.USER_ERROR, Fault.USER, world)
     assert "no-such-program" in detail
     invariants.nothing_left(world)
