@@ -355,7 +355,7 @@ class TestTimeline:
 def test_two_services_on_one_file_see_the_same(rig: Rig) -> None:
     from launchcore.queues.connect import open_service
 
-    other = open_service(f"sqlite://{rig.path}")
+    other = open_service(rig.url)
     run = rig.submit()
     assert other.run(run.id).id == run.id
     other.cancel(run.id)

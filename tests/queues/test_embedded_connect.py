@@ -55,7 +55,7 @@ def test_the_default_is_this_users_own() -> None:
 
 
 def test_the_descriptor_connects(tmp_path: Path) -> None:
-    (spec,) = launch_register_queues()
+    spec = next(iter(launch_register_queues()))
     assert (spec.name, spec.schemes, spec.local) == ("sqlite", ("sqlite",), True)
     url = f"sqlite://{tmp_path}/queue.db"
 

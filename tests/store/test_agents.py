@@ -174,6 +174,6 @@ def test_agents_that_were_not_seen_for_long_are_forgotten(rig: Rig) -> None:
 def test_the_service_has_a_lasting_identity(rig: Rig) -> None:
     from launchcore.queues.connect import open_client
 
-    other = open_client(f"sqlite://{rig.path}")
+    other = open_client(rig.url)
     assert other.identity() == rig.agent().client.identity()
     other.close()

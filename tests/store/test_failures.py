@@ -17,6 +17,8 @@ import pytest
 from launchcore.plugin import LogAppend, QueueUnavailable, RunState
 from tests.store.rig import Rig
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

@@ -30,6 +30,7 @@ COMMANDS = (
     Entry("up", "launchcore.cli.up:up", "Start a server and an agent on this machine.", SERVER),
     Entry("token", "launchcore.cli.token:app", "Make, list and revoke tokens.", SERVER, group=True),
     Entry("audit", "launchcore.cli.audit:audit", "Show who changed what.", SERVER),
+    Entry("db", "launchcore.cli.db:app", "Copy a queue's database to a server.", SERVER, group=True),
     Entry("demo", "launchcore.cli.demo:demo", "Watch a real job go through; needs no set-up.", SETUP),
     Entry("config", "launchcore.cli.config:app", "Check and show the configuration.", SETUP, group=True),
     Entry(

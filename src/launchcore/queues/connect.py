@@ -1,5 +1,5 @@
 """From a URL to a queue service. ``sqlite:///ABSOLUTE/PATH.db`` is the embedded queue, ``http(s)://HOST`` a
-service that several machines share."""
+service that several machines share, and ``postgresql://…`` the database of one, without the service."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def open_service(url: str, settings: HttpSettings | None = None) -> Service:
         from launchcore.queues.http_service import HttpService
 
         return HttpService(url, settings or HttpSettings())
-    path = database_path(url)
+    where = url if is_server(url) else database_path(url)
     from launchcore.queues.embedded import EmbeddedService
     from launchcore.store.database import Database
 
-    return EmbeddedService(Database(path))
+    return EmbeddedService(Database(where))
 
 
 def open_client(
@@ -56,13 +56,18 @@ def open_client(
         from launchcore.queues.http_client import HttpClient
 
         return HttpClient(url, settings or HttpSettings())
-    path = database_path(url)
+    where = url if is_server(url) else database_path(url)
     from launchcore.queues.embedded_client import EmbeddedClient
     from launchcore.store.database import Database
 
     return EmbeddedClient(
-        Database(path, busy_seconds=busy_seconds), host_bound_types=host_bound_types, lost_after=lost_after
+        Database(where, busy_seconds=busy_seconds), host_bound_types=host_bound_types, lost_after=lost_after
     )
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL is that of a database on a server: an agent or a user may open it themselves."""
+    return url.partition("://")[0].lower() in ("postgresql", "postgres")
 
 
 def is_http(url: str) -> bool:

@@ -36,3 +36,10 @@ def launch_register_queues() -> Iterable[QueueSpec]:
         settings=SqliteSettings,
         local=True,
     )
+    yield QueueSpec(
+        name="postgresql",
+        summary="Queues in a PostgreSQL database, without the service before it.",
+        schemes=("postgresql", "postgres"),
+        connect=_connect,
+        settings=SqliteSettings,
+    )

@@ -25,13 +25,17 @@ ORPHANS = (
     ATTEMPT_WITH_SPEC.where(attempts.c.queue_id == bindparam("queue"), IS_ADOPTABLE)
     .order_by(attempts.c.adoptable_since)
     .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True, of=attempts)
+    .with_for_update(skip_locked=True, of=[attempts, runs])
 )
-EARLIER = ATTEMPT_WITH_SPEC.where(
-    attempts.c.ended_at.is_(None),
-    attempts.c.agent == bindparam("agent"),
-    attempts.c.session != bindparam("session"),
-).order_by(attempts.c.claimed_at)
+EARLIER = (
+    ATTEMPT_WITH_SPEC.where(
+        attempts.c.ended_at.is_(None),
+        attempts.c.agent == bindparam("agent"),
+        attempts.c.session != bindparam("session"),
+    )
+    .order_by(attempts.c.claimed_at)
+    .with_for_update(of=[attempts, runs])
+)
 
 _LEASE_AGAIN = (
     attempts.update()

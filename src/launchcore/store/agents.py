@@ -26,7 +26,7 @@ _ANSWER_LOST_AFTER = 10.0
 _SESSION = Prepared(
     sa.select(agents.c.session, agents.c.expires_at).where(agents.c.name == bindparam("name"))
 )
-_BY_NAME = sa.select(agents).where(agents.c.name == bindparam("name"))
+_BY_NAME = sa.select(agents).where(agents.c.name == bindparam("name")).with_for_update()
 _FORGET = agents.delete().where(agents.c.seen_at < bindparam("before", type_=sa.Float))
 _REPLACE = (
     agents.update()
@@ -64,6 +64,7 @@ LEFT = (
         attempts.c.agent == bindparam("agent"),
         attempts.c.session == bindparam("session"),
     )
+    .with_for_update(of=[attempts, runs])
 )
 _UNSTARTED = LEFT.where(
     attempts.c.handle.is_(None),
@@ -167,7 +168,7 @@ def renew(
     values["p_expires"] = now + lease_seconds
     if transaction.execute(_RENEW_SESSION, values).rowcount == 0:
         return tuple(lease.attempt_id for lease in leases)
-    asked = {lease.attempt_id: _asked(lease, now + lease_seconds) for lease in leases}
+    asked = {lease.attempt_id: _asked(lease, now + lease_seconds) for lease in _in_order(leases)}
     lost: tuple[str, ...] = ()
     if asked and _RENEW.run_many(transaction.connection, asked.values()) < len(asked):
         lost = tuple(
@@ -211,3 +212,8 @@ def listed(connection: sa.Connection, *, now: float) -> tuple[AgentRow, ...]:
 def _asked(lease: Lease, expires: float) -> dict[str, object]:
     run, number = split_attempt_id(lease.attempt_id) or ("", 0)
     return {"p_run": run, "p_number": number, "p_token": lease.token or None, "p_expires": expires}
+
+
+def _in_order(leases: Sequence[Lease]) -> list[Lease]:
+    """The order in which everybody locks several attempts."""
+    return sorted(leases, key=lambda lease: lease.attempt_id)

@@ -66,6 +66,11 @@ class FileArchives:
                 return (self._directory / name).open("rb")
         raise no_archive(digest)
 
+    def digests(self) -> list[str]:
+        """Of all that are there."""
+        names = [path.name for path in self._directory.glob("[0-9a-f]*")]
+        return sorted(f"sha256:{name}" for name in names if parse_digest(f"sha256:{name}"))
+
     def _forget_abandoned(self) -> None:
         """Remove what an upload left that was killed a day ago or earlier."""
         for path in self._directory.glob(f"{_PARTIAL}*"):

@@ -32,6 +32,7 @@ _PARTIAL: Final = "upload:"
 """Begins what stands for the digest while an upload goes on."""
 
 _ROW = sa.select(archives.c.upload, archives.c.size).where(archives.c.digest == bindparam("digest"))
+_DIGESTS = sa.select(archives.c.digest)
 _BEGIN = archives.insert()
 _FINISH = (
     archives.update()
@@ -76,6 +77,11 @@ class DatabaseArchives:
         if row is None:
             raise no_archive(digest)
         return io.BufferedReader(_Reader(self._database, row.upload, row.size), CHUNK)
+
+    def digests(self) -> list[str]:
+        with self._database.read() as connection:
+            found = connection.execute(_DIGESTS).scalars().all()
+        return sorted(f"sha256:{name}" for name in found if not name.startswith(_PARTIAL))
 
     def _row(self, digest: str) -> Any:
         name = parse_digest(digest)

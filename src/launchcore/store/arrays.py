@@ -15,7 +15,7 @@ from launchcore.plugin import ArrayMember, Json, RunState
 from launchcore.queues.base import ArrayInfo
 from launchcore.store import codec, runs_change
 from launchcore.store.ids import new_run_id
-from launchcore.store.lookup import find_queue, unknown
+from launchcore.store.lookup import Lock, find_queue, unknown
 from launchcore.store.tables import arrays, queues, runs
 from launchcore.store.writer import Transaction
 
@@ -75,7 +75,7 @@ def submit(transaction: Transaction, asked: ArraySubmission) -> str:
     :raises QueueChanged: the admission is out of date.
     """
     first = asked.members[0]
-    queue = find_queue(transaction.connection, first.queue)
+    queue = find_queue(transaction.connection, first.queue, Lock.SHARED)
     if asked.key is not None:
         earlier = transaction.execute(_KEY, {"queue": queue.id, "key": asked.key}).scalar()
         if earlier is not None:

@@ -40,6 +40,7 @@ _ENDED = (
     .join(runs, runs.c.seq == attempts.c.run_seq)
     .where(runs.c.id.in_(bindparam("runs", expanding=True)), attempts.c.ended_at.is_not(None))
 )
+_HELD = ATTEMPT_OF_RUN.with_for_update(of=[attempts, runs])
 _NOW = bindparam("p_now", type_=sa.Float)
 _STOP_BEFORE_RUNNING = case(
     (attempts.c.running_since.is_not(None), attempts.c.stop_at),
@@ -80,7 +81,7 @@ def release(transaction: Transaction, attempt_id: str, token: str, detail: str) 
     :raises LaunchError: (core) something was started: there is a handle.
     """
     parsed = split_attempt_id(attempt_id)
-    row = parsed and transaction.execute(ATTEMPT_OF_RUN, {"run": parsed[0], "number": parsed[1]}).first()
+    row = parsed and transaction.execute(_HELD, {"run": parsed[0], "number": parsed[1]}).first()
     if not row or not token or row.lease_token != token:
         raise LeaseLost(f"the lease of attempt {attempt_id[:80]!r} is another's")
     if row.verdict == outcomes.RELEASED:

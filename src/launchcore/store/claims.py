@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, case, func
 
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
 from launchcore.store import adoption, codec, expiry, lanes, members
+from launchcore.store.engine import Again
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import attempt_key, config_of
 from launchcore.store.prepared import Prepared
@@ -78,11 +79,23 @@ HEAD = Prepared(
         _OTHER_LANES.label("other_lanes"),
         _SESSION.with_only_columns(agents.c.session).scalar_subquery().label("session"),
         _SESSION.with_only_columns(agents.c.expires_at).scalar_subquery().label("session_until"),
-    )
-    .where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
-    .with_for_update(of=queues)
+    ).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
 )
 """All that a claim has to know of a queue before it takes anything."""
+
+LOCK = Prepared(
+    sa.select(queues.c.name)
+    .where(
+        queues.c.name == bindparam("name"),
+        queues.c.deleted_at.is_(None),
+        sa.or_(queues.c.max_running.is_not(None), _OTHER_LANES.is_not(None)),
+    )
+    .with_for_update(key_share=True)
+)
+"""Holds a queue if it limits what runs: claims of it come one after the other, each seeing those before it.
+
+A statement of its own: one that counts while it waits for the lock counts what was there before it waited.
+"""
 
 _TAKE = Prepared(
     runs.update()
@@ -140,10 +153,13 @@ def claim(
     :raises AgentNameTaken: another session of the agent's name has taken its place.
     """
     heads: list[Any] = []
+    locked = _lock_limited(transaction, names)
     for name in dict.fromkeys(names):
         head = HEAD.first(transaction.connection, {"name": name, "host": agent.host, "agent": agent.name})
         if head is None:
             continue
+        if name not in locked and (head.max_running is not None or head.other_lanes is not None):
+            raise Again  # it has become limited since
         if head.session is not None and head.session != agent.session:
             raise AgentNameTaken(f"another session of agent {agent.name!r} has taken its place")
         if head.session is None or head.session_until <= transaction.now or limit <= 0:
@@ -169,6 +185,14 @@ def claim(
         at for head in heads for at in (head.next_due, head.next_retry, head.next_overdue) if at is not None
     ]
     return Found(claims=tuple(claims), next_at=min(times, default=None))
+
+
+def _lock_limited(transaction: Transaction, names: Sequence[str]) -> frozenset[str]:
+    """Hold those of the queues that limit what runs. Always in the same order, so that none waits in a ring."""
+    if not transaction.concurrent:
+        return frozenset(names)
+    asked = sorted(set(names))
+    return frozenset(name for name in asked if LOCK.first(transaction.connection, {"name": name}) is not None)
 
 
 def _brought_up_to_date(transaction: Transaction, head: Any, agent: AgentInfo, lost_after: float) -> Any:

@@ -84,6 +84,10 @@ class Database:
             for value, error in done
         ]
 
+    def continue_numbers(self, transaction: Transaction) -> None:
+        """Rows were written with numbers of their own: new ones are to follow after those."""
+        self._engine.continue_numbers(transaction.connection)
+
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection with one consistent view, for reading.
@@ -174,8 +178,7 @@ def open_database(
     :raises LaunchError: ``config_error``: the URL is none of these, or it cannot be opened.
     :raises QueueUnavailable: as :class:`Database` does.
     """
-    from launchcore.queues.connect import database_path
-    from launchcore.store.engine import is_server
+    from launchcore.queues.connect import database_path, is_server
 
     where = url if is_server(url) else database_path(url)
     return Database(where, clock=clock, busy_seconds=busy_seconds)

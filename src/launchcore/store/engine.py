@@ -55,6 +55,10 @@ class Archives(Protocol):
         """
         ...
 
+    def digests(self) -> Iterable[str]:
+        """Of all that are there."""
+        ...
+
 
 class Carrier(Protocol):
     """Carries out operations in transactions, on any thread."""
@@ -129,6 +133,10 @@ class Engine(Protocol):
     def release(self, connection: sa.Connection) -> None: ...
     def rollback_to_savepoint(self, connection: sa.Connection) -> None: ...
 
+    def continue_numbers(self, connection: sa.Connection) -> None:
+        """Rows were written with numbers of their own: new ones are to follow after those."""
+        ...
+
     def fatal(self, error: BaseException) -> bool:
         """Whether the whole transaction is lost, not only the statement that failed."""
         ...
@@ -172,11 +180,6 @@ def engine_for(where: Path | str, *, busy_seconds: float) -> Engine:
     from launchcore.store.postgres import Postgres
 
     return Postgres(where, busy_seconds=busy_seconds)
-
-
-def is_server(url: str) -> bool:
-    """Whether a URL is that of a database on a server."""
-    return url.partition("://")[0].lower() in ("postgresql", "postgres")
 
 
 class InsertNew(sa.Insert):

@@ -31,7 +31,7 @@ DUE = (
     .where(attempts.c.ended_at.is_(None), attempts.c.due_at <= bindparam("now", type_=sa.Float))
     .order_by(attempts.c.due_at)
     .limit(_AT_ONCE)
-    .with_for_update(skip_locked=True, of=attempts)
+    .with_for_update(skip_locked=True, of=[attempts, runs])
 )
 DUE_IN_QUEUE = DUE.where(attempts.c.queue_id == bindparam("queue"))
 _ORPHAN = (
@@ -42,12 +42,22 @@ _ORPHAN = (
         due_at=bindparam("p_due", type_=sa.Float),
     )
 )
-_RETRY_DUE = (
+_retried = runs.alias("retried")
+RETRY_DUE = (
     runs.update()
-    .where(runs.c.retry_at <= bindparam("p_now", type_=sa.Float), runs.c.state == QUEUED)
+    .where(
+        runs.c.seq.in_(
+            sa.select(_retried.c.seq)
+            .where(
+                _retried.c.queue_id == bindparam("p_queue"),
+                _retried.c.retry_at <= bindparam("p_now", type_=sa.Float),
+                _retried.c.state == QUEUED,
+            )
+            .with_for_update(skip_locked=True)
+        )
+    )
     .values(retry_at=sa.null(), changes=runs.c.changes + 1)
 )
-RETRY_DUE = _RETRY_DUE.where(runs.c.queue_id == bindparam("p_queue"))
 OVERDUE = (
     sa.select(runs.c.seq, runs.c.id, runs.c.queue_until, runs.c.queue_seconds, queues.c.name.label("queue"))
     .join(queues, queues.c.id == runs.c.queue_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,7 +65,28 @@ ATTEMPT_WITH_SPEC = (
     .join(queues, queues.c.id == attempts.c.queue_id)
 )
 
-_QUEUE = Prepared(sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None)))
+
+class Lock(enum.Enum):
+    """How a queue is held until the end of a transaction, where several write at a time.
+
+    Of each two transactions that hold a queue, one waits for the other, unless both say ``SHARED``, or one
+    does and the other says ``CHANGING``.
+    """
+
+    SHARED = "shared"
+    """It stays: a run is added to it."""
+    CHANGING = "changing"
+    """It is changed, or what was counted in it is to stay true."""
+    DELETING = "deleting"
+
+
+_BY_NAME = sa.select(queues).where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
+_QUEUE = {
+    None: Prepared(_BY_NAME),
+    Lock.SHARED: Prepared(_BY_NAME.with_for_update(read=True, key_share=True)),
+    Lock.CHANGING: Prepared(_BY_NAME.with_for_update(key_share=True)),
+    Lock.DELETING: Prepared(_BY_NAME.with_for_update()),
+}
 _QUEUE_EVER = (
     sa.select(queues.c.id)
     .where(queues.c.name == bindparam("name"))
@@ -79,12 +101,13 @@ _CONFIG = sa.select(queue_revisions.c.config).where(
 _IDENTITY = sa.select(service.c.identity)
 
 
-def find_queue(connection: sa.Connection, name: str) -> Any:
+def find_queue(connection: sa.Connection, name: str, lock: Lock | None = None) -> Any:
     """The row of a queue.
 
+    :param lock: hold it as well, before what is read of it counts.
     :raises NotFound: there is none of that name.
     """
-    row = _QUEUE.first(connection, {"name": name})
+    row = _QUEUE[lock].first(connection, {"name": name})
     if row is None:
         names = connection.execute(_QUEUE_NAMES).scalars().all()
         raise unknown("queue", name, names, otherwise="make it with `launch queue create`")

@@ -113,7 +113,9 @@ class Pool:
         """
         database = self._database
         connection, now = self._begun(slot)
-        transaction = Transaction(connection, now if self._clock is None else self._clock(), self._configs)
+        if self._clock is not None:
+            now = self._clock()
+        transaction = Transaction(connection, now, self._configs, concurrent=True)
         try:
             value = operation(transaction)
             database.commit(connection)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from launchcore.plugin import Fault, LaunchError, Reason
 from launchcore.store import postgres_errors
 from launchcore.store.engine import Archives, Carrier
+from launchcore.store.tables import metadata
 
 if TYPE_CHECKING:
     import psycopg
@@ -169,6 +170,14 @@ class Postgres:
 
     def rollback_to_savepoint(self, connection: sa.Connection) -> None:
         execute(_raw(connection), b"ROLLBACK TO one; RELEASE one")
+
+    def continue_numbers(self, connection: sa.Connection) -> None:
+        for table in metadata.sorted_tables:
+            column = table.autoincrement_column
+            if column is not None:
+                last = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
+                sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+                connection.execute(sa.select(sa.func.setval(sequence, last, sa.false())))
 
     def fatal(self, error: BaseException) -> bool:
         known = _driver_error(error)

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func
 from launchcore.plugin import QueueConfig
 from launchcore.queues.base import QueueInfo
 from launchcore.store import codec, lanes, quarantine, runs_change
-from launchcore.store.lookup import config_of, find_queue
+from launchcore.store.lookup import Lock, config_of, find_queue
 from launchcore.store.tables import QUEUED, agents, attempts, queue_revisions, queues, runs
 from launchcore.store.writer import Configs, Transaction
 
@@ -80,7 +80,7 @@ def edit(
     :raises NotFound: there is none of that name.
     :raises LaunchError: ``config_error`` (user): it refuses no such job.
     """
-    row = find_queue(transaction.connection, name)
+    row = find_queue(transaction.connection, name, Lock.CHANGING)
     revision = row.revision
     before = config_of(transaction.connection, transaction.configs, row.id, revision)
     if before != config:
@@ -107,10 +107,8 @@ def delete(transaction: Transaction, name: str, *, force: bool) -> None:
     :param force: cancel its queued runs first.
     :raises LaunchError: ``config_error`` (user): it has live runs, or queued ones without ``force``.
     """
-    row = transaction.execute(_ONE, {"name": name}).first()
-    if row is None:
-        find_queue(transaction.connection, name)
-        return
+    find_queue(transaction.connection, name, Lock.DELETING)
+    row = transaction.execute(_ONE, {"name": name}).one()
     if row.running:
         raise codec.user_error(
             f"queue {name!r} has {row.running} live run(s)",

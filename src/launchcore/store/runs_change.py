@@ -11,8 +11,9 @@ from sqlalchemy import bindparam
 from launchcore.plugin import ArrayMember, Priority, RunSpec, RunState, Stage
 from launchcore.queues.base import RunInfo
 from launchcore.store import codec, endings, expiry, lanes, quarantine, timeline
+from launchcore.store.engine import Again
 from launchcore.store.ids import new_run_id
-from launchcore.store.lookup import ATTEMPT, config_of, find_queue, is_of_run
+from launchcore.store.lookup import ATTEMPT, Lock, config_of, find_queue, is_of_run
 from launchcore.store.prepared import Prepared
 from launchcore.store.tables import QUEUED, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
@@ -40,8 +41,10 @@ _INSERT = Prepared(
     "array_index",
 )
 _INSERT_SPEC = Prepared(run_specs.insert(), "seq", "spec")
-_LOCK = sa.select(queues.c.id).where(queues.c.id == bindparam("queue")).with_for_update()
+_LOCK = sa.select(queues.c.id).where(queues.c.id == bindparam("queue")).with_for_update(key_share=True)
 _RUN = sa.select(runs).where(runs.c.id == bindparam("run"))
+_LOCK_RUN = _RUN.with_for_update()
+_LOCK_LIVE = sa.select(attempts.c.id).where(is_of_run("seq"), attempts.c.ended_at.is_(None)).with_for_update()
 _CANCEL = runs.update().values(
     state=RunState.CANCELLED.value,
     ended_at=bindparam("p_now", type_=sa.Float),
@@ -107,7 +110,7 @@ def submit(transaction: Transaction, asked: Submission) -> RunInfo | str:
     :raises LaunchError: ``config_error`` (user): as many runs wait as may, or the queue refuses the job.
     :raises QueueChanged: the admission is out of date.
     """
-    queue = find_queue(transaction.connection, asked.queue)
+    queue = find_queue(transaction.connection, asked.queue, Lock.SHARED)
     if asked.key is not None:
         earlier = transaction.execute(_KEY, {"queue": queue.id, "key": asked.key}).scalar()
         if earlier is not None:
@@ -211,6 +214,8 @@ def cancel(transaction: Transaction, run_id: str, by: str, *, lost_after: float)
     run = transaction.execute(_RUN, {"run": run_id}).first()
     if run is None:
         return False
+    if transaction.concurrent:
+        run = _locked(transaction, run)
     state, by = RunState(run.state), codec.text(by, 255)
     if state.final:
         return True
@@ -229,6 +234,19 @@ def cancel(transaction: Transaction, run_id: str, by: str, *, lost_after: float)
     if live is not None and live.lease_expires_at <= transaction.now and not expiry.may_have_started(live):
         expiry.look(transaction, live, lost_after=lost_after)
     return True
+
+
+def _locked(transaction: Transaction, run: Any) -> Any:
+    """The run as it stands, which nobody else changes now.
+
+    Its attempt is locked before the run, as by everybody.
+    :raises Again: it was claimed in between.
+    """
+    live = transaction.execute(_LOCK_LIVE, {"seq": run.seq}).all()
+    run = transaction.execute(_LOCK_RUN, {"run": run.id}).one()
+    if RunState(run.state).live and not live:
+        raise Again
+    return run
 
 
 def _job(spec: RunSpec) -> tuple[str | None, int | None]:

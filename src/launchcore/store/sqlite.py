@@ -129,6 +129,9 @@ class Sqlite:
         raw.execute("ROLLBACK TO one")
         raw.execute("RELEASE one")
 
+    def continue_numbers(self, connection: sa.Connection) -> None:
+        """They do by themselves."""
+
     def fatal(self, error: BaseException) -> bool:
         """Whether the whole transaction is lost, not only the statement that failed."""
         code = _code(error)

@@ -27,12 +27,16 @@ _MOST_IN_A_ROUND = 256
 class Transaction:
     """What an operation works with: the connection, the time, and whom to tell after the commit.
 
-    ``configs``: decoded queue configurations by queue and revision, which never change.
+    ``configs``: decoded queue configurations by queue and revision, which never change. ``concurrent``:
+    others may write at the same time, so rows are locked before what was read of them counts.
     """
 
-    __slots__ = ("configs", "connection", "execute", "now", "topics")
+    __slots__ = ("concurrent", "configs", "connection", "execute", "now", "topics")
 
-    def __init__(self, connection: sa.Connection, now: float, configs: Configs) -> None:
+    def __init__(
+        self, connection: sa.Connection, now: float, configs: Configs, *, concurrent: bool = False
+    ) -> None:
+        self.concurrent = concurrent
         self.configs = configs
         self.connection = connection
         self.execute = connection.execute
