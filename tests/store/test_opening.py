@@ -21,6 +21,8 @@ from launchcore.store.migrations import MIGRATIONS, Migration, migrate, version_
 from launchcore.store.sqlite import Sqlite
 from tests.store.rig import Rig
 
+pytestmark = pytest.mark.sqlite
+
 VERSION_1 = Path(__file__).with_name("version_1.sql")
 
 

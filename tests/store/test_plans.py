@@ -23,6 +23,8 @@ from launchcore.store import (
 from launchcore.store.prepared import Prepared
 from tests.store.rig import Rig
 
+pytestmark = pytest.mark.sqlite
+
 HOT = {
     "the head of a claim": claims.HEAD,
     "the next runs": lanes.WAITING,

@@ -14,6 +14,8 @@ from launchcore.plugin import QueueUnavailable
 from launchcore.store.database import Database
 from launchcore.store.writer import Transaction
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def database(quick_path: Path) -> Iterator[Database]:
