@@ -78,6 +78,35 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 
+_NEEDS_BUILDER: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (
+            r"multi(?:ple|-)\s?platforms? (?:build|feature) is (?:currently )?not supported for the docker",
+            "`docker buildx create` makes a builder that can; name it in the builder's `buildx_builder`",
+        ),
+        (
+            r"cache export is (?:currently )?not supported for the docker driver",
+            "this engine's own BuildKit can `type=inline` only; `docker buildx create` makes a builder that "
+            "can more: name it in the builder's `buildx_builder`",
+        ),
+        (
+            r"no builder \".*\" found",
+            "`docker buildx ls`, with the agent's account, shows the builders that there are",
+        ),
+    )
+)
+"""What buildx says, before it begins, of a builder that cannot do what the settings ask of it."""
+
+
+def _builder_cannot(step: str | None, text: str) -> LaunchError | None:
+    hints = (hint for pattern, hint in _NEEDS_BUILDER if step is None and pattern.search(text))
+    found = next(hints, None)
+    if found is None:
+        return None
+    return LaunchError(text, reason=Reason.CONFIG_ERROR, fault=Fault.INFRASTRUCTURE, hint=found)
+
+
 def build_failed(step: str | None, message: str, tail: Sequence[str] = ()) -> LaunchError:
     """A build that the engine has given up.
 
@@ -89,8 +118,9 @@ def build_failed(step: str | None, message: str, tail: Sequence[str] = ()) -> La
     everything = "\n".join([message, *tail])
     if _FULL.search(everything):
         return disk_full(f"the build failed: {text}")
-    if _of_base(step, message):
-        return _base_failed(text, message)
+    early = _base_failed(text, message) if _of_base(step, message) else _builder_cannot(step, text)
+    if early is not None:
+        return early
     if re.search(r"network \S+ not found|entitlement .* is not allowed", message):
         return LaunchError(
             text,
