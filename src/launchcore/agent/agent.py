@@ -99,6 +99,18 @@ class Agent:
         self.damaged: QueueDamaged | None = None
         """Why this agent must go: nothing that the queue says can be trusted."""
         lease = config.lease_seconds
+        self._leases = LeaseKeeper(
+            client,
+            info,
+            self.roster,
+            failpoints,
+            lease_seconds=lease,
+            lost=self._lost,
+            unavailable=self._unavailable,
+            damaged=self._damaged,
+            replaced=self._replaced,
+            returned=self._returned,
+        )
         self._intake = Intake(
             client,
             info,
@@ -106,6 +118,7 @@ class Agent:
             failpoints,
             lease_seconds=lease,
             take=self._take,
+            begin_again=self._leases.begin_again,
             unavailable=self._unavailable,
             replaced=self._replaced,
             damaged=self._damaged,
@@ -115,16 +128,6 @@ class Agent:
             info,
             self.roster,
             stop=self._stop_attempt,
-            unavailable=self._unavailable,
-            damaged=self._damaged,
-        )
-        self._leases = LeaseKeeper(
-            client,
-            info,
-            self.roster,
-            failpoints,
-            lease_seconds=lease,
-            lost=self._lost,
             unavailable=self._unavailable,
             damaged=self._damaged,
         )
@@ -193,6 +196,9 @@ class Agent:
             claim, self._client, self._failpoints, scratch, lease_ends=ends, damaged=self._damaged
         )
         if not self.roster.add(attempt, preparing=True):
+            here = self.roster.get(claim.attempt_id)
+            if here is not None and here.claim.lease.token != claim.lease.token:
+                self._closers.submit(partial(self._take_again, claim))
             return
         if claim.stop is not None:
             attempt.request_stop(Stop(attempt_id=attempt.id, reason=claim.stop))
@@ -281,6 +287,21 @@ class Agent:
             self._away_first = time.monotonic()
             self._view.event("warning", f"the queue is unavailable, runs go on: {why}")
         self._away_since = time.monotonic()
+
+    def _returned(self, claims: Sequence[Claim]) -> None:
+        """The queue is back. What it may have forgotten is said again; what it gives us back is taken up."""
+        for attempt in self.roster.all():
+            self._closers.submit(attempt.say_again)
+        for claim in claims:
+            self._closers.submit(partial(self._take_again, claim))
+
+    def _take_again(self, claim: Claim) -> None:
+        """With a new lease; the old one is being let go of just now."""
+        self._lost(claim.attempt_id)
+        until = time.monotonic() + self._config.lease_seconds / 2
+        while self.roster.get(claim.attempt_id) is not None and time.monotonic() < until:
+            time.sleep(0.02)
+        self._take(claim)
 
     def _damaged(self, error: QueueDamaged) -> None:
         self.damaged = error

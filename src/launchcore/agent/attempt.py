@@ -22,6 +22,7 @@ from launchcore.plugin import (
     Cancelled,
     Claim,
     ImageRef,
+    LaunchError,
     LeaseLost,
     LogAppend,
     LogBehind,
@@ -188,6 +189,12 @@ class Attempt:
         if due:
             with contextlib.suppress(LeaseLost, Cancelled, QueueDamaged):
                 self.write_once(Update(state=RunState.PREPARING if early else None))
+
+    def say_again(self) -> None:
+        """State and handle, for a queue that may have been restored from an older copy of itself."""
+        if self.handle is not None and not self.closing:
+            with contextlib.suppress(LeaseLost, LaunchError):
+                self.write_once(Update(state=self.state, handle=self.handle))
 
     def last_words(self) -> None:
         """Write what is pending before the agent leaves, if the queue takes it."""

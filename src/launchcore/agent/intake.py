@@ -28,6 +28,10 @@ BATCH = 16
 """Runs claimed in one transaction at most."""
 
 
+LONGEST_PAUSE = 15.0
+"""Seconds: a queue that asks to be left alone for longer is asked again all the same."""
+
+
 class Patience:
     """How long to wait before asking again a queue that is away: doubling, jittered, interruptible."""
 
@@ -38,7 +42,8 @@ class Patience:
 
     def wait(self, error: Exception) -> None:
         self._unavailable(str(error))
-        self._stopped.wait(self._delay * random.uniform(0.5, 1.0))
+        asked = min(getattr(error, "retry_after", None) or 0.0, LONGEST_PAUSE)
+        self._stopped.wait(max(asked, self._delay * random.uniform(0.5, 1.0)))
         self._delay = min(self._delay * 2, 10.0)
 
     def reset(self) -> None:
@@ -57,6 +62,7 @@ class Intake:
         *,
         lease_seconds: float,
         take: Callable[[Claim], None],
+        begin_again: Callable[[], None],
         unavailable: Callable[[str], None],
         replaced: Callable[[str], None],
         damaged: Callable[[QueueDamaged], None],
@@ -67,6 +73,7 @@ class Intake:
         self._failpoints = failpoints
         self._lease_seconds = lease_seconds
         self._take = take
+        self._begin_again = begin_again
         self._replaced = replaced
         self._damaged = damaged
         self._stopped = threading.Event()
@@ -94,14 +101,23 @@ class Intake:
                 self._take(claim)
             queues = rotate(queues, claims)
 
-    def _claim(self, queues: list[str], limit: int) -> Sequence[Claim]:
+    def _ask(self, queues: list[str], limit: int) -> Sequence[Claim]:
+        self._failpoints.hit("claim.before")
         try:
-            self._failpoints.hit("claim.before")
             claims = self._client.claim(
                 self._agent, queues, limit=limit, lease_seconds=self._lease_seconds, wait=WAIT
             )
-            if claims:
-                self._failpoints.hit("claim.after")
+        except AgentNameTaken:
+            # By a session that is alive, or by an earlier one of ours, in a database that was restored.
+            self._begin_again()
+            return ()
+        if claims:
+            self._failpoints.hit("claim.after")
+        return claims
+
+    def _claim(self, queues: list[str], limit: int) -> Sequence[Claim]:
+        try:
+            claims = self._ask(queues, limit)
         except QueueUnavailable as error:
             self._patience.wait(error)
             return ()

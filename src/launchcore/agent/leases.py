@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.roster import Roster
-from launchcore.plugin import AgentInfo, QueueClient, QueueDamaged, QueueUnavailable
+from launchcore.plugin import (
+    AgentInfo,
+    AgentNameTaken,
+    Claim,
+    LaunchError,
+    QueueClient,
+    QueueDamaged,
+    QueueUnavailable,
+)
 
 log = logging.getLogger("launchcore.agent")
 
@@ -28,6 +36,8 @@ class LeaseKeeper:
         lost: Callable[[str], None],
         unavailable: Callable[[str], None],
         damaged: Callable[[QueueDamaged], None],
+        replaced: Callable[[str], None],
+        returned: Callable[[Sequence[Claim]], None],
     ) -> None:
         self._client = client
         self._agent = agent
@@ -35,6 +45,10 @@ class LeaseKeeper:
         self._failpoints = failpoints
         self._lease_seconds = lease_seconds
         self._lost = lost
+        self._replaced = replaced
+        self._returned = returned
+        self._away = False
+        self._beginning = threading.Lock()
         self._unavailable = unavailable
         self._damaged = damaged
         self._stopped = threading.Event()
@@ -53,17 +67,43 @@ class LeaseKeeper:
         while not self._stopped.wait(pause):
             try:
                 self._failpoints.hit("renew.before")
-                self._renew()
+                if self._away:
+                    self.begin_again()
+                else:
+                    self._renew()
                 pause = self._lease_seconds / 3
             except QueueDamaged as error:
                 self._damaged(error)
                 return
             except QueueUnavailable as error:
+                self._away = True
                 self._unavailable(str(error))
-                pause = min(1.0, self._lease_seconds / 10)
+                asked = min(error.retry_after or 0.0, self._lease_seconds / 3)
+                pause = max(min(1.0, self._lease_seconds / 10), asked)
+            except AgentNameTaken as error:
+                self._replaced(str(error))
+                return
             except Exception:
                 log.exception("renewing leases failed unexpectedly")
                 pause = min(1.0, self._lease_seconds / 10)
+
+    def begin_again(self) -> None:
+        """The queue was away, or does not know this session: it may know less than before. A database that
+        was restored from a copy has attempts in the hands of an earlier session, or in nobody's.
+
+        :raises AgentNameTaken: another session of this name is alive.
+        """
+        with self._beginning:
+            try:
+                self._client.register(self._agent, lease_seconds=self._lease_seconds)
+            except QueueDamaged:
+                raise
+            except LaunchError as error:
+                log.warning("cannot register again: %s", error)  # one of its queues was removed, perhaps
+            self._renew()
+            claims = self._client.reclaim(self._agent, lease_seconds=self._lease_seconds)
+            self._away = False
+        self._returned(claims)
 
     def _renew(self) -> None:
         attempts = self._roster.all()
