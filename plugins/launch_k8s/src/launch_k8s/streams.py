@@ -88,13 +88,16 @@ class Stream:
                 self.ended_at = time.monotonic()
 
     def take(self, limit: int) -> bytes:
-        """Up to ``limit`` bytes; the position is after them."""
+        """Up to ``limit`` bytes; the position is after them. Of one of several logs whole lines only."""
         found: list[bytes] = []
         position = self.position
         with self.lock:
             while self._queue and limit > 0:
                 at, second, data = self._queue[0]
-                piece = data[position.offset : position.offset + limit]
+                end = len(data) if self._prefix and not found else position.offset + limit
+                if self._prefix and len(data) > end:
+                    break
+                piece = data[position.offset : end]
                 found.append(piece)
                 limit -= len(piece)
                 if position.offset + len(piece) < len(data):

@@ -73,6 +73,10 @@ class ApiServer:
         self.machine.close()
 
     @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    @property
     def listens(self) -> bool:
         return self._server is not None
 
