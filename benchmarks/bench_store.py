@@ -1,5 +1,8 @@
 """The embedded queue beside raw SQLite. ``python -m benchmarks.bench_store [--quick]`` prints JSON.
 
+With ``--postgresql`` the same on a PostgreSQL server that it starts (durable, on this disk), with threads and
+processes as several replicas have them; with ``--postgresql URL`` on a new database of that server.
+
 Raw means: the ``sqlite3`` module, one table, one durable transaction for the claim's UPDATE and one for
 the end's, on the same file system, in turn with ours. ``ratio`` is one thread of ours beside that.
 """
@@ -51,8 +54,9 @@ def agent(name: str = "bench") -> AgentInfo:
 class Ours:
     """An embedded queue with one agent."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(folder / "ours.db")
+    def __init__(self, where: Path | str) -> None:
+        """``where``: a directory, or the URL of a new database."""
+        self.database = Database(where if isinstance(where, str) else where / "ours.db")
         self.service = EmbeddedService(self.database)
         self.client = EmbeddedClient(self.database)
         self.service.create_queue(QUEUE, QueueConfig(type="process"))
@@ -138,9 +142,9 @@ def beside_raw(folder: Path, rounds: int, count: int) -> dict[str, float]:
     return {"claim_complete_per_s": mine, "raw_sqlite_per_s": bare, "ratio": ratio}
 
 
-def with_threads(folder: Path, threads: int, count: int) -> float:
+def with_threads(where: Path | str, threads: int, count: int) -> float:
     """Claim and complete from several threads of one process, which share commits."""
-    ours = Ours(folder)
+    ours = Ours(where)
     ours.fill(threads * count)
 
     def work() -> None:
@@ -158,9 +162,9 @@ def with_threads(folder: Path, threads: int, count: int) -> float:
     return rate
 
 
-def claim_cost(folder: Path, queued: int, count: int) -> float:
+def claim_cost(where: Path | str, queued: int, count: int) -> float:
     """Microseconds of one claim, of one run, while so many wait."""
-    ours = Ours(folder)
+    ours = Ours(where)
     ours.fill(queued)
     ours.claim()
     start = time.perf_counter()
@@ -171,16 +175,59 @@ def claim_cost(folder: Path, queued: int, count: int) -> float:
     return spent / count * 1e6
 
 
-def submits(folder: Path, count: int) -> float:
-    ours = Ours(folder)
+def submits(where: Path | str, count: int) -> float:
+    ours = Ours(where)
     rate = per_second(lambda: ours.service.submit(QUEUE, SPEC), count)
     ours.service.close()
     return rate
 
 
-def submit_to_claim(folder: Path, count: int) -> dict[str, float]:
+def with_processes(url: str, processes: int, threads: int, count: int) -> float:
+    """Claim and complete from several processes, each with several threads, as replicas of a server do."""
+    ours = Ours(url)
+    ours.fill(processes * threads * count)
+    spawn = multiprocessing.get_context("spawn")
+    pipes = [spawn.Pipe() for _ in range(processes)]
+    workers = [spawn.Process(target=_replica, args=(url, threads, count, there)) for _, there in pipes]
+    for worker in workers:
+        worker.start()
+    for here, _ in pipes:
+        here.recv()
+    start = time.perf_counter()
+    for here, _ in pipes:
+        here.send(None)
+    for here, _ in pipes:
+        here.recv()
+    rate = processes * threads * count / (time.perf_counter() - start)
+    for worker in workers:
+        worker.join()
+    ours.service.close()
+    return rate
+
+
+def _replica(url: str, threads: int, count: int, pipe: Connection) -> None:
+    database = Database(url)
+    client = EmbeddedClient(database)
+
+    def work() -> None:
+        for _ in range(count):
+            (claim,) = client.claim(agent(), [QUEUE], limit=1, lease_seconds=LEASE, wait=0)
+            client.write(claim.lease, DONE)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    pipe.send(None)
+    pipe.recv()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    pipe.send(None)
+    client.close()
+
+
+def submit_to_claim(where: Path | str, count: int) -> dict[str, float]:
     """Milliseconds from the call of submit in one process to the claim in another, which waits."""
-    url = f"sqlite://{folder}/two.db"
+    url = where if isinstance(where, str) else f"sqlite://{where}/two.db"
     service = open_service(url)
     service.create_queue(QUEUE, QueueConfig(type="process"))
     here, there = multiprocessing.get_context("spawn").Pipe()
@@ -232,10 +279,40 @@ def measure(quick: bool) -> dict[str, Any]:
     return found
 
 
+def measure_postgresql(new: Callable[[], str], quick: bool) -> dict[str, Any]:
+    """The same on a server. ``new``: makes a database, and gives its URL."""
+    scale = 1 if quick else 5
+    ours = Ours(new())
+    ours.fill(200 * scale)
+    found: dict[str, Any] = {"claim_complete_per_s": per_second(ours.one, 200 * scale)}
+    ours.service.close()
+    for n in (4, 16):
+        found[f"claim_complete_per_s_{n}_threads"] = with_threads(new(), n, 60 * scale)
+    for n in (2, 4):
+        found[f"claim_complete_per_s_{n}_processes"] = with_processes(new(), n, 4, 100 * scale)
+    found["submit_per_s"] = submits(new(), 200 * scale)
+    for size in (1_000, 100_000) if quick else (1_000, 100_000, 1_000_000):
+        found[f"claim_cost_us_at_1e{len(str(size)) - 1}"] = claim_cost(new(), size, 100 * scale)
+    found["submit_to_claim_ms"] = submit_to_claim(new(), 100 * scale)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    found = measure(parser.parse_args().quick)
+    parser.add_argument("--postgresql", nargs="?", const="", metavar="URL")
+    asked = parser.parse_args()
+    if asked.postgresql is None:
+        found = measure(asked.quick)
+    else:
+        from tests.postgres import Foreign, Server
+
+        server = Foreign(asked.postgresql) if asked.postgresql else Server(durable=True)
+        server.start()
+        try:
+            found = measure_postgresql(lambda: server.url(server.database()), asked.quick)
+        finally:
+            server.close()
     json.dump(found, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
