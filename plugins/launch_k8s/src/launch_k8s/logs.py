@@ -35,6 +35,8 @@ class Position:
     """The latest time of a line that was read."""
     offset: int = 0
     """Bytes of the next line that were read."""
+    latest: int = 0
+    """The second of ``last``."""
     candidate: int = 0
     candidate_known: int = 0
     candidate_first: str = ""
@@ -42,13 +44,15 @@ class Position:
     def advance(self, at: str, second: int) -> None:
         """One more line, of this time, was read to its end."""
         self.offset = 0
-        if second > self.candidate:
+        if second > self.latest:
+            # Nothing that was read has this second or a later one.
             if self.candidate and second - self.candidate >= SETTLED:
                 self.since, self.known = self.candidate, self.candidate_known
                 self.first = self.candidate_first
                 self.candidate = 0
             if not self.candidate:
                 self.candidate, self.candidate_known, self.candidate_first = second, 0, at
+            self.latest = second
         if second >= self.since:
             self.known += 1
             self.first = self.first or at
@@ -172,7 +176,13 @@ def read_cursor(text: str | None) -> Cursor:
             raise ValueError(f"a log cursor of version {data['v']}")
         places = {
             str(pod): Position(
-                restart=each[0], since=each[1], known=each[2], first=each[3], last=each[4], offset=each[5]
+                restart=each[0],
+                since=each[1],
+                known=each[2],
+                first=each[3],
+                last=each[4],
+                offset=each[5],
+                latest=unix_second(each[4]) if each[4] else 0,
             )
             for pod, each in data["p"].items()
         }
