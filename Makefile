@@ -10,10 +10,10 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-live test-fast check lint docs transcript lock bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-live test-doors test-http test-postgresql test-http-postgresql test-fast check lint docs transcript lock bench cluster-up cluster-down clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 setup: $(READY) ## make .venv from requirements.lock (runs by itself when it has to)
 
@@ -29,6 +29,20 @@ test: setup ## every test that needs no live engine, cluster or cloud
 
 test-live: setup ## the tests on real engines, which they start themselves; none may be skipped
 	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(PYTEST_ARGS)
+
+# The queue's suites, unchanged, by the other ways to a queue: the doors are where both sides come in.
+DOORS := tests/store tests/queues -m "not live" -n 2
+
+test-doors: test-http test-postgresql test-http-postgresql ## these three
+
+test-http: setup ## the queue's suites through a server
+	LAUNCHCORE_TEST_DOOR=http $(BIN)/pytest $(DOORS) $(PYTEST_ARGS)
+
+test-postgresql: setup ## the queue's suites on PostgreSQL
+	LAUNCHCORE_TEST_DATABASE=postgresql $(BIN)/pytest $(DOORS) $(PYTEST_ARGS)
+
+test-http-postgresql: setup ## the queue's suites through a server on PostgreSQL
+	LAUNCHCORE_TEST_DOOR=http LAUNCHCORE_TEST_DATABASE=postgresql $(BIN)/pytest $(DOORS) $(PYTEST_ARGS)
 
 test-fast: setup ## the tests that take milliseconds
 	$(BIN)/pytest $(PYTEST_ARGS)
