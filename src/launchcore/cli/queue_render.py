@@ -68,7 +68,7 @@ def render(
 ) -> int:
     """Show what a submit would create, and have the backend check it without creating anything.
 
-    For queues whose runner can tell, as kubernetes: YAML on stdout, ready for other tools. The run's
+    For queues whose runner can tell: YAML on stdout, ready for other tools. The run's
     id is 000000000000, secrets have names only, and an image that would be built has a name that
     says so. The command to execute stands after --. The exit code is 1 when the backend refuses it.
     """
