@@ -81,14 +81,14 @@ def test_the_demo_without_an_engine_says_why_it_uses_a_process(tmp_path: Path) -
     done = demo(tmp_path / "demo", runner="auto", environ=nobody)
 
     assert done.returncode == 0, done.stdout
-    assert (
-        done.stdout.count("a process, since Docker cannot be used: the Docker engine cannot be reached") == 1
-    )
+    assert done.stdout.count("a process, not a container: the Docker engine cannot be reached") == 1
     assert "--type process" in done.stdout
 
     wanted = demo(tmp_path / "demo", runner="docker", environ=nobody)
     assert wanted.returncode == Exit.UNAVAILABLE
-    assert wanted.stdout.splitlines()[-1].startswith("error: the demo cannot use Docker: the Docker engine")
+    assert wanted.stdout.splitlines()[-1].startswith(
+        "error: the demo cannot run on docker: the Docker engine"
+    )
     assert demo(tmp_path / "demo", runner="pods").returncode == Exit.USAGE
 
 

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from launchcore.cli.errors import CommandError
-
 
 def demo(
     directory: Annotated[
@@ -25,7 +23,8 @@ def demo(
         typer.Option(
             "--runner",
             metavar="RUNNER",
-            help="process, docker, or auto: in a container where an engine answers, else a process.",
+            help="What executes the job: process, another runner that brings a sample, or auto: the first of"
+            " those that works here, else process.",
         ),
     ] = "auto",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the agent running.")] = False,
@@ -34,15 +33,11 @@ def demo(
 
     A queue, an agent, and a small training job from a git repository. It needs no network, and
     touches nothing outside its own directory. What it made stays there to be looked at; its agent
-    is stopped. With Docker, its image is one of Python that the engine has, or is made of this
-    machine's own; containers and images are removed at the end. The exit code is 0 when the run
-    succeeded.
+    is stopped. In a container where that can be had: its image is made of what the machine has,
+    and containers and images are removed at the end. The exit code is 0 when the run succeeded.
     """
     from launchcore.demo.run import run_demo
-    from launchcore.demo.scene import RUNNERS
 
-    if runner not in RUNNERS:
-        raise CommandError(f"--runner {runner!r} is none of {', '.join(RUNNERS)}")
     with _sigterm_as_interrupt():
         return run_demo(directory, keep=keep, runner=runner)
 

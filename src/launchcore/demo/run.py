@@ -29,7 +29,7 @@ def run_demo(directory: Path | None, *, keep: bool, runner: str = AUTO) -> int:
 
     :param directory: where to put everything; without it, a directory of the user's own.
     :param keep: leave the agent running.
-    :param runner: what executes the job; ``auto``: a container where an engine answers, else a process.
+    :param runner: what executes the job; ``auto``: a container where that can be had, else a process.
     :raises CommandError: what the demo needs is not there.
     """
     from launchcore.queues.connect import open_service
@@ -39,7 +39,7 @@ def run_demo(directory: Path | None, *, keep: bool, runner: str = AUTO) -> int:
     with closing(open_service(place.base_url)) as service, ExitStack() as stack:
         scene = set_scene(runner, service, stack)
         if scene.why is not None:
-            emit(f"a process, since Docker cannot be used: {scene.why}")
+            emit(f"a process, not a container: {scene.why}")
         configure(place, scene.queue)
         commit = make_repository(place)
         emit(f"1. a git repository  {place.repository.name} at {commit[:12]}")

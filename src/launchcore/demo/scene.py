@@ -1,7 +1,8 @@
-"""Where the demo's run executes: in a container where that can be had, else as a process."""
+"""Where the demo's run executes: on a runner whose plugin brings a sample, else as a process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,13 @@ import attrs
 
 from launchcore.cli.errors import CommandError
 from launchcore.cli.exits import Exit
-from launchcore.plugin import LaunchError, QueueConfig
+from launchcore.plugin import LaunchError, QueueConfig, RunnerSpec
 
 if TYPE_CHECKING:
-    from launchcore.host import Host
     from launchcore.host.catalog import Offer
     from launchcore.queues.base import Service
 
-AUTO, PROCESS, DOCKER = "auto", "process", "docker"
-RUNNERS = (AUTO, PROCESS, DOCKER)
-NAMES = {PROCESS: "starter", DOCKER: "containers"}
-"""The demo's queues, by their types."""
+AUTO, PROCESS = "auto", "process"
 DESCRIPTION = "made by launch demo"
 
 
@@ -37,36 +34,52 @@ def set_scene(wanted: str, service: Service, stack: ExitStack) -> Scene:
 
     An agent that an earlier demo has left there keeps what it has.
 
-    :param wanted: one of :data:`RUNNERS`. ``auto``: containers where an engine answers.
-    :raises CommandError: containers are wanted, and cannot be had.
+    :param wanted: a runner's name; ``auto``: the first with a sample that works here, else ``process``.
+    :raises CommandError: that runner cannot be had, and why.
     """
     if wanted == PROCESS:
         return _process(None)
-    kept = [queue for queue in service.list_queues() if queue.name == NAMES[DOCKER] and queue.agents]
-    if kept:
-        return Scene(queue=kept[0].name, config=kept[0].config)
-    try:
-        config = stack.enter_context(_sample())
-    except LaunchError as error:
-        if wanted == AUTO:
-            return _process(error.detail)
-        raise CommandError(
-            f"the demo cannot use Docker: {error.detail}", hint=error.hint, code=Exit.UNAVAILABLE
-        ) from None
-    return Scene(queue=NAMES[DOCKER], config=attrs.evolve(config, description=DESCRIPTION))
+    reasons: list[LaunchError] = []
+    for offer in _offers(wanted):
+        try:
+            return _sample(offer, service, stack)
+        except LaunchError as error:
+            reasons.append(error)
+    if wanted == AUTO:
+        return _process("; ".join(error.detail for error in reasons) or "no plugin here brings a sample")
+    raise CommandError(
+        f"the demo cannot run on {wanted}: {reasons[0].detail}", hint=reasons[0].hint, code=Exit.UNAVAILABLE
+    )
 
 
 def _process(why: str | None) -> Scene:
-    return Scene(queue=NAMES[PROCESS], config=QueueConfig(type=PROCESS, description=DESCRIPTION), why=why)
+    return Scene(queue="starter", config=QueueConfig(type=PROCESS, description=DESCRIPTION), why=why)
 
 
-def _sample() -> Any:
-    """:raises LaunchError: the plugin is not there, or has no sample."""
+def _offers(wanted: str) -> Iterator[Offer[RunnerSpec]]:
+    """:raises CommandError: there is no runner of this name."""
     from launchcore.host import Host
+
+    catalog = Host.load().catalog
+    if wanted == AUTO:
+        yield from (offer for offer in catalog.offers(RunnerSpec) if offer.spec.sample is not None)
+        return
+    try:
+        yield catalog.runner(wanted)
+    except LaunchError as error:
+        raise CommandError(f"--runner: {error.detail}", hint=error.hint) from None
+
+
+def _sample(offer: Offer[Any], service: Service, stack: ExitStack) -> Scene:
+    """:raises LaunchError: there is none, or it cannot be had here."""
     from launchcore.host.settings import structure
 
-    host: Host = Host.load()
-    offer: Offer[Any] = host.catalog.runner(DOCKER)
-    if offer.spec.sample is None:
-        raise LaunchError(f"{offer.plugin} has no image for it")
-    return offer.spec.sample(structure(offer.spec.settings, {}, path=f"plugins.{DOCKER}"))
+    spec = offer.spec
+    if spec.sample is None:
+        raise LaunchError(f"{offer.plugin} brings no sample for it")
+    queue = f"starter-{spec.name}"
+    kept = [each for each in service.list_queues() if each.name == queue and each.agents]
+    if kept:
+        return Scene(queue=queue, config=kept[0].config)
+    config = stack.enter_context(spec.sample(structure(spec.settings, {}, path=f"plugins.{spec.name}")))
+    return Scene(queue=queue, config=attrs.evolve(config, description=DESCRIPTION))
