@@ -45,28 +45,18 @@ class Authority:
 
     def kubeconfig(self, path: Path, server: str, name: str) -> None:
         """Write a kubeconfig that is complete in itself."""
+        cluster = {"server": server, "certificate-authority-data": self._data("ca.crt")}
         user = {
             "client-certificate-data": self._data(f"{name}.crt"),
             "client-key-data": self._data(f"{name}.key"),
         }
-        self.write_kubeconfig(path, server, name, user)
-
-    def write_kubeconfig(
-        self, path: Path, server: str, name: str, user: dict[str, str], namespace: str = "default"
-    ) -> None:
-        """The same for any way to log in."""
-        cluster = {"server": server, "certificate-authority-data": self._data("ca.crt")}
+        context = {"cluster": "launchcore", "user": name, "namespace": "default"}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "launchcore", "cluster": cluster}],
             "users": [{"name": name, "user": user}],
-            "contexts": [
-                {
-                    "name": "launchcore",
-                    "context": {"cluster": "launchcore", "user": name, "namespace": namespace},
-                }
-            ],
+            "contexts": [{"name": "launchcore", "context": context}],
             "current-context": "launchcore",
         }
         path.touch(mode=0o600)

@@ -164,12 +164,6 @@ class Cluster:
             f'server = "http://{host}"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
         )
 
-    def kubeconfig_of(self, path: Path, token: str, namespace: str) -> Path:
-        """A kubeconfig for the token of a service account."""
-        authority = Authority(self.root / "pki")
-        authority.write_kubeconfig(path, f"https://{self.address}:6443", "token", {"token": token}, namespace)
-        return path
-
     def kill(self, program: str, number: int = signal.SIGKILL) -> None:
         """End one of its programs, and wait until it has gone."""
         pid = self.spaces.find(program)

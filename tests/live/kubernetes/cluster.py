@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 from launch_k8s.api import Api
 from launch_k8s.clusters import Clusters
 from launch_k8s.settings import ClusterSettings
@@ -73,6 +74,18 @@ class LiveCluster:
         wait_until("pods may be made", lambda: self.api.items(accounts))
         return name
 
+    def token_kubeconfig(self, path: Path, account: str, home: str, namespace: str) -> Path:
+        """A kubeconfig for a token of the service account ``account`` in ``home``."""
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        made = self.create(f"/api/v1/namespaces/{home}/serviceaccounts/{account}/token", asked)
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        current = next(each for each in config["contexts"] if each["name"] == config["current-context"])
+        current["context"].update(user="account", namespace=namespace)
+        config["users"] = [{"name": "account", "user": {"token": made["status"]["token"]}}]
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump({**config, "contexts": [current]}))
+        return path
+
     def remove_namespace(self, name: str) -> None:
         self.api.delete(f"/api/v1/namespaces/{name}")
 
@@ -93,16 +106,21 @@ def _own_cluster() -> Iterator[Cluster]:
     root = default_root()
     root.parent.mkdir(parents=True, exist_ok=True)
     made = root.with_name(f"{root.name}.session")
-    with root.with_name(f"{root.name}.users").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        cluster = Cluster(root)
+    cluster = Cluster(root)
+    with contextlib.ExitStack() as stack:
+        change, users = (
+            stack.enter_context(root.with_name(f"{root.name}.{what}").open("w")) for what in ("lock", "users")
+        )
+        fcntl.flock(change, fcntl.LOCK_EX)
         if not cluster.runs():
             made.touch()
             cluster.start()
         fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(change, fcntl.LOCK_UN)
         try:
             yield cluster
         finally:
+            fcntl.flock(change, fcntl.LOCK_EX)
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if made.exists():
@@ -110,9 +128,9 @@ def _own_cluster() -> Iterator[Cluster]:
                     made.unlink()
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[LiveCluster]:
-    """A cluster for this session's tests."""
+@contextlib.contextmanager
+def live_cluster() -> Iterator[LiveCluster]:
+    """While in the block: the cluster, with a namespace of the block's own."""
     with contextlib.ExitStack() as stack:
         own, said = None, os.environ.get("KUBECONFIG")
         if not said or Path(said) == default_root() / "kubeconfig":
@@ -123,6 +141,13 @@ def cluster() -> Iterator[LiveCluster]:
         made = LiveCluster(kubeconfig=Path(said), api=api, namespace="", image=image, own=own)
         made = attrs.evolve(made, namespace=made.make_namespace())
         stack.callback(made.remove_namespace, made.namespace)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[LiveCluster]:
+    """A cluster for this session's tests."""
+    with live_cluster() as made:
         yield made
 
 

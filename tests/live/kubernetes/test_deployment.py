@@ -114,13 +114,7 @@ def account(cluster: LiveCluster, tmp_path: Path) -> Iterator[tuple[Path, str, s
     for each in made:
         if each["kind"] in paths:
             cluster.create(paths[each["kind"]].format(each["metadata"]["namespace"]), each)
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    token = cluster.create(f"/api/v1/namespaces/{home}/serviceaccounts/agent/token", asked)["status"]["token"]
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": "agent", "user": {"token": token}}]
-    config["contexts"][0]["context"].update(user="agent", namespace=first)
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
+    path = cluster.token_kubeconfig(tmp_path / "kubeconfig", "agent", home, first)
     yield path, first, second
     for namespace in (home, first, second):
         cluster.remove_namespace(namespace)
