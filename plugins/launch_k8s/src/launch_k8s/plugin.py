@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from launch_k8s.settings import ClusterSettings, RunConfig
-from launchcore.plugin import Given, Kind, Runner, RunnerSpec, RunPlan, Site, hookimpl
+from launchcore.plugin import Check, Given, Kind, Runner, RunnerSpec, RunPlan, Site, hookimpl
 
 
 def _runner(settings: Any, site: Site) -> Runner:
@@ -42,3 +42,10 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         validate=_validate,
         aliases=("k8s",),
     )
+
+
+@hookimpl
+def launch_checks() -> Iterable[Check]:
+    from launch_k8s.checks import checks
+
+    return checks()

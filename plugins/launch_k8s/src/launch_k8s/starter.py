@@ -198,11 +198,20 @@ class Starter:
         except ApiError as error:
             if not error.conflict:
                 raise refused(error, what) from None
+            if not self._is_ours(place, manifest, api):
+                raise LaunchError(
+                    f"a {what} is there, and it is not this attempt's",
+                    hint="see whose it is, and remove it",
+                ) from None
+
+    def _is_ours(self, place: Place, manifest: dict[str, Any], api: Api) -> bool:
+        try:
             there = api.get(self._path(place, manifest, named=True))
-            if (there["metadata"].get("labels") or {}).get(ATTEMPT) != manifest["metadata"]["labels"][
-                ATTEMPT
-            ]:
-                raise LaunchError(f"a {what} is there, and it is not this attempt's") from None
+        except ApiError as error:
+            # An agent need not be able to read Secrets. The name is this attempt's, and nobody else's.
+            return error.code in (403, 404)
+        mine: str = manifest["metadata"]["labels"][ATTEMPT]
+        return bool((there["metadata"].get("labels") or {}).get(ATTEMPT) == mine)
 
     def _path(self, place: Place, manifest: Mapping[str, Any], *, named: bool = False) -> str:
         kind = self._clusters.kind(place.cluster, manifest)
