@@ -71,14 +71,14 @@ def test_failures(name: str) -> None:
 
 
 WAITING = {
-    "unschedulable-memory": "unschedulable for 10 s: 0/1 nodes are available: 1 Insufficient memory.",
+    "unschedulable-memory": "unschedulable: 0/1 nodes are available: 1 Insufficient memory.",
     "unschedulable-selector": "didn't match Pod's node affinity/selector",
     "claim-missing": 'persistentvolumeclaim "none" not found',
-    "gated": "to be admitted",
-    "image-host-away": "has not been pulled for",
+    "gated": "waits to be admitted: ",
+    "image-host-away": "cannot be pulled for 30 s: Head",
     "image-host-unknown": "lookup registry.invalid",
     "quota": "until the namespace's quota has room",
-    "suspended": "has been suspended for",
+    "suspended": "has been suspended for 30 s:",
     "crash-loop": "ends again and again, last with exit code 4",
 }
 

@@ -200,7 +200,7 @@ def _live(observed: Observed, main: Mapping[str, Any], seen: Seen) -> RunStatus:
     )
     leaving = _leaving(observed, main)
     if leaving is not None:
-        return RunStatus(phase=Phase.RUNNING, started_at=started, message=leaving)
+        return RunStatus(phase=Phase.RUNNING, started_at=started, message=leaving or None)
     trouble = _trouble(observed, main)
     if trouble.failure is not None and not running:
         return RunStatus(phase=Phase.FAILED, failure=trouble.failure)
@@ -238,7 +238,7 @@ def _said(observed: Observed) -> str:
 
 
 def _leaving(observed: Observed, main: Mapping[str, Any]) -> str | None:
-    """Words for what is being deleted, and does not go."""
+    """Words for what is being deleted, none while that is as it should be; ``None``: nothing is."""
     for pod in observed.pods:
         metadata = pod.get("metadata") or {}
         due = unix(metadata.get("deletionTimestamp"))
@@ -247,15 +247,15 @@ def _leaving(observed: Observed, main: Mapping[str, Any]) -> str | None:
         # The API server adds the grace to the time of the deletion.
         late = observed.at - due
         if late < STUCK_AFTER:
-            return "its pod is being deleted"
+            return ""
         node = line((pod.get("spec") or {}).get("nodeName") or "its node", 80)
         kept = ", ".join(
             line(each, 60) for each in metadata.get("finalizers") or () if "job-tracking" not in each
         )
         why = f"the finalizers {kept} hold it" if kept else f"{node} does not answer, perhaps"
-        return f"its pod has been stuck in Terminating for {roughly(late)}: {why}"
+        return f"its pod has been stuck in Terminating{roughly(late)}: {why}"
     if (main.get("metadata") or {}).get("deletionTimestamp"):
-        return f"the {line(main.get('kind'), 40)} is being deleted"
+        return ""
     return None
 
 

@@ -84,7 +84,7 @@ def pull_trouble(
     if final is not None:
         return {"message": None, "failure": final}
     return {
-        "message": f"the image has not been pulled for {roughly(waited)}: {line(cause, 240) or reason}",
+        "message": f"the image cannot be pulled{roughly(waited)}: {line(cause, 240) or reason}",
         "failure": None,
     }
 

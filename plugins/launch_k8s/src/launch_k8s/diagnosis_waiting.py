@@ -93,11 +93,11 @@ def object_trouble(main: Mapping[str, Any], events: Sequence[Mapping[str, Any]],
         return _denied(text) or Trouble(message=f"the {kind} has no pods yet: {line(text)}")
     if (main.get("spec") or {}).get("suspend") and waited > 10.0:
         return Trouble(
-            message=f"the {kind} has been suspended for {roughly(waited)}: it waits for admission, "
+            message=f"the {kind} has been suspended{roughly(waited)}: it waits for admission, "
             "or somebody holds it"
         )
     if waited >= 30.0:
-        return Trouble(message=f"the {kind} has had no pods for {roughly(waited)}")
+        return Trouble(message=f"the {kind} has had no pods{roughly(waited)}")
     return None
 
 
@@ -168,7 +168,7 @@ def _unplaced(
         if condition.get("reason") == "SchedulingGated":
             if waited < QUIET:
                 return Trouble()
-            return Trouble(message=f"it has waited for {roughly(waited)} to be admitted: {said}")
+            return Trouble(message=f"it waits to be admitted{roughly(waited)}: {said}")
         if patience is not None and waited >= patience:
             return Trouble(
                 failure=failure(
@@ -180,7 +180,7 @@ def _unplaced(
             return Trouble(failure=gone)
         if waited < QUIET:
             return Trouble()
-        return Trouble(message=f"unschedulable for {roughly(waited)}: {said}")
+        return Trouble(message=f"unschedulable{roughly(waited)}: {said}")
     return None
 
 

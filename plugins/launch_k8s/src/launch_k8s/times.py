@@ -9,7 +9,7 @@ from typing import Final
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
-_STEPS: Final = (5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_STEPS: Final = (30, 60, 120, 300, 600, 1800, 3600)
 
 
 def unix(text: object) -> float | None:
@@ -34,14 +34,16 @@ def unix(text: object) -> float | None:
 
 
 def roughly(seconds: float) -> str:
-    """A duration that changes seldom: the last of 5 s, 10 s, 30 s, 1 min … that has passed.
+    """ "For how long", changing seldom: the last of 30 s, 1 min, 2 min, 5 min … that has passed.
 
-    A warning that holds it is a new one only now and then.
+    A warning that ends in it is a new one only now and then.
 
     >>> roughly(3), roughly(47), roughly(100), roughly(8000)
-    ('0 s', '30 s', '1 min', '2 h')
+    ('', ' for 30 s', ' for 1 min', ' for 2 h')
     """
+    if seconds < _STEPS[0]:
+        return ""
     if seconds >= 2 * 3600:
-        return f"{int(seconds // 3600)} h"
-    step = max((step for step in _STEPS if step <= seconds), default=0)
-    return f"{step} s" if step < 60 else f"{step // 60} min" if step < 3600 else "1 h"
+        return f" for {int(seconds // 3600)} h"
+    step = max(step for step in _STEPS if step <= seconds)
+    return f" for {step} s" if step < 60 else f" for {step // 60} min" if step < 3600 else " for 1 h"
