@@ -17,9 +17,9 @@ log = logging.getLogger("launchcore.docker")
 
 AHEAD = 4 << 20
 """Bytes that are received of a log before somebody takes them; the engine keeps the rest."""
-GATHER = 0.001
-"""Seconds for which what comes is gathered. The engine sends each line by itself, and to take them one by
-one costs more than all else; a socket holds some 270 of them."""
+GATHER, LITTLE = 0.001, 8192
+"""Seconds for which what comes is gathered, after less than so many bytes. The engine sends each line by
+itself, and to take them one by one costs more than all else; a socket holds some 270 of them."""
 SILENT = 1.0
 """Seconds for which the stream of a container that has ended is waited for, to bring the rest and its end."""
 IDLE = 60.0
@@ -54,21 +54,21 @@ class Tail:
     def full(self) -> bool:
         return self.pending.size >= AHEAD
 
-    def receive(self, *, wait: bool = False) -> bool:
-        """Take in what has come. False: there was nothing, or the stream is over."""
+    def receive(self, *, wait: bool = False) -> int:
+        """Take in what has come: how many bytes. 0: there was nothing, or the stream is over."""
         data = self.wire.read(wait=wait)
         with self.lock:
             try:
                 messages = self._frames.feed(data)
             except ValueError:
                 self.wire.broken = True
-                return False
+                return 0
             if self.wire.ended:
                 messages += self._frames.rest()
             if messages.times:
                 self.heard, self.last = time.monotonic(), messages.times[-1]
             self.pending.add(messages)
-        return bool(data)
+        return len(data)
 
 
 class Follower:
@@ -115,14 +115,16 @@ class Follower:
                 self._apply(selector, following)
                 if not following and self._leave():
                     break
+                most = 0
                 for key, _ in selector.select(timeout=5.0):
                     if key.fd in following:
-                        self._receive(selector, following, key.fd)
+                        most = max(most, self._receive(selector, following, key.fd))
                     else:
                         with contextlib.suppress(BlockingIOError):
                             os.read(bell, 4096)
                 self._drop_idle(selector, following)
-                time.sleep(GATHER)
+                if most < LITTLE:
+                    time.sleep(GATHER)
         os.close(bell)
 
     def _apply(self, selector: selectors.BaseSelector, following: dict[int, Tail]) -> None:
@@ -140,10 +142,10 @@ class Follower:
                 selector.register(number, selectors.EVENT_READ)
                 following[number] = tail
 
-    def _receive(self, selector: selectors.BaseSelector, following: dict[int, Tail], number: int) -> None:
-        tail = following[number]
+    def _receive(self, selector: selectors.BaseSelector, following: dict[int, Tail], number: int) -> int:
+        tail, got = following[number], 0
         try:
-            tail.receive()
+            got = tail.receive()
         except Exception:
             log.exception("a log could not be followed, starting again")
             tail.wire.broken = True
@@ -152,6 +154,7 @@ class Follower:
             del following[number]
             if tail.wire.over:
                 tail.wire.close()
+        return got
 
     def _drop_idle(self, selector: selectors.BaseSelector, following: dict[int, Tail]) -> None:
         before = time.monotonic() - IDLE

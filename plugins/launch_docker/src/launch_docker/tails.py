@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError
-from launch_docker.follower import GATHER, Follower, Tail
+from launch_docker.follower import GATHER, LITTLE, Follower, Tail
 from launch_docker.frames import Frames, since_parameter
 from launch_docker.logs import Pending, position
 from launch_docker.wire import Wire
@@ -109,9 +109,8 @@ class Tails:
         """What there is. ``gather``: the log is complete, and what is not here yet is on its way."""
         tail.used = time.monotonic()
         while gather and tail.pending.size < limit and not tail.wire.over and not tail.silent:
-            if not tail.follow:
-                tail.receive(wait=True)
-            time.sleep(GATHER)
+            if tail.follow or tail.receive(wait=True) < LITTLE:
+                time.sleep(GATHER)
         with tail.lock:
             was_full = tail.full
             data = tail.pending.take(limit)
