@@ -13,7 +13,7 @@ DEMO_ARGS   ?=
 .PHONY: help setup demo test test-live test-doors test-http test-postgresql test-http-postgresql test-fast check lint docs transcript lock bench cluster-up cluster-down clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
 
 setup: $(READY) ## make .venv from requirements.lock (runs by itself when it has to)
 
@@ -33,7 +33,7 @@ test-live: setup ## the tests on real engines, which they start themselves; none
 # The queue's suites, unchanged, by the other ways to a queue: the doors are where both sides come in.
 DOORS := tests/store tests/queues -m "not live" -n 2
 
-test-doors: test-http test-postgresql test-http-postgresql ## these three
+test-doors: test-http test-postgresql test-http-postgresql ## all three of the following
 
 test-http: setup ## the queue's suites through a server
 	LAUNCHCORE_TEST_DOOR=http $(BIN)/pytest $(DOORS) $(PYTEST_ARGS)

@@ -31,6 +31,7 @@ from launchcore.plugin import (
 )
 from launchcore.queues.base import AttemptInfo, RunFilter, RunInfo
 from launchcore.store import claims
+from tests.serving import over_http
 from tests.store.rig import LEASE, LOST_AFTER, Agent, Rig, handle, outcome, spec
 
 QUEUES = {
@@ -434,10 +435,10 @@ COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class TestStore(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
-    settings = settings(COMMON, max_examples=40, stateful_step_count=50)
+    settings = settings(COMMON, max_examples=8 if over_http() else 40, stateful_step_count=50)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 class TestStoreForLonger(StoreMachine.TestCase):  # type: ignore[valid-type, misc]
-    settings = settings(COMMON, max_examples=250, stateful_step_count=70)
+    settings = settings(COMMON, max_examples=25 if over_http() else 250, stateful_step_count=70)

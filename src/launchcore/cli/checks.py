@@ -18,6 +18,7 @@ from launchcore.plugin import Check, CheckResult, CheckVerdict
 
 if TYPE_CHECKING:
     from launchcore.config.load import LoadedConfig
+    from launchcore.config.values import AgentConfig
     from launchcore.host import Host
 
 LOW_DISK, TIGHT_DISK = 200_000_000, 2_000_000_000
@@ -66,12 +67,19 @@ def directory_works(directory: Path) -> CheckResult:
     return CheckResult(verdict=OK, detail=detail)
 
 
-def queue_works(base_url: str) -> CheckResult:
-    """Whether the queue service answers and takes a durable write: a queue made and removed again."""
-    from launchcore.queues.connect import open_service
+def queue_works(config: AgentConfig) -> CheckResult:
+    """Whether the queue service answers; and an embedded one takes a durable write: a queue made and
+    removed again."""
+    from launchcore.cli.service import open_configured
+    from launchcore.queues.connect import is_http
 
+    if is_http(config.base_url):
+        from launchcore.cli.service_checks import service_answers
+
+        return service_answers(config)
+    base_url = config.base_url
     began = time.perf_counter()
-    queues = open_service(base_url)
+    queues = open_configured(config)
     try:
         from launchcore.plugin import QueueConfig
 
@@ -85,11 +93,11 @@ def queue_works(base_url: str) -> CheckResult:
     return CheckResult(verdict=OK, detail=f"{base_url}: {count} queues; opened and written in {took:.0f} ms")
 
 
-def agents_live(base_url: str) -> CheckResult:
+def agents_live(config: AgentConfig) -> CheckResult:
     """Whether somebody serves the queues."""
-    from launchcore.queues.connect import open_service
+    from launchcore.cli.service import open_configured
 
-    queues = open_service(base_url)
+    queues = open_configured(config)
     try:
         found = list(queues.list_queues())
     finally:
@@ -134,8 +142,8 @@ def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     yield Check(name="state directory", run=lambda: directory_works(Path(config.state_dir)))
     yield Check(name="cache directory", run=lambda: directory_works(Path(config.cache_dir)))
     yield Check(name="clock", run=lambda: clock(Path(config.state_dir)))
-    yield Check(name="queue", run=lambda: queue_works(config.base_url))
-    yield Check(name="agents", run=lambda: agents_live(config.base_url))
+    yield Check(name="queue", run=lambda: queue_works(config))
+    yield Check(name="agents", run=lambda: agents_live(config))
 
 
 def runner_checks(loaded: LoadedConfig, host: Host) -> Iterator[tuple[str, Check]]:
@@ -159,12 +167,15 @@ def runner_checks(loaded: LoadedConfig, host: Host) -> Iterator[tuple[str, Check
 
 def run_check(check: Check) -> CheckResult:
     """Run one check; whatever it raises is a failed check."""
-    from launchcore.plugin import LaunchError
+    from launchcore.plugin import LaunchError, QueueUnavailable
 
     try:
         return check.run()
     except LaunchError as error:
         return CheckResult(verdict=FAILED, detail=error.detail, hint=error.hint)
+    except QueueUnavailable as error:
+        hint = "start it with launch server; look at base_url, the network and the proxies on the way"
+        return CheckResult(verdict=FAILED, detail=f"the queue service is away: {error}", hint=hint)
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         return CheckResult(verdict=FAILED, detail=f"{type(error).__name__}: {text}")
