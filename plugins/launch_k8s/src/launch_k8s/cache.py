@@ -17,9 +17,12 @@ from launch_k8s.diagnosis import Observed
 from launch_k8s.names import ATTEMPT
 from launch_k8s.places import Place, Target, attempt_of
 from launch_k8s.pods import main_status, trim_main, trim_pod
+from launch_k8s.times import unix
 from launchcore.plugin import RunHandle, RunStatus
 
 LIVE = ("Pending", "Running", "Unknown")
+COLLECTED = 60.0
+"""Seconds in which the cluster has removed what belonged to a removed object."""
 
 
 @attrs.define
@@ -57,6 +60,21 @@ class Entry:
     def live_pods(self) -> list[str]:
         """The names of pods that have not ended, as far as is known."""
         return [name for name, pod in self.pods.items() if name not in self.removed and _lives(pod)]
+
+    def remnants(self, at: float) -> bool:
+        """Whether there are pods that the cluster will remove by itself, now that their owner is gone.
+
+        :param at: UNIX seconds. Pods that have long ended, and are not being removed, were left on purpose.
+        """
+        for name, pod in self.pods.items():
+            if name in self.removed:
+                continue
+            meta, status = pod.get("metadata") or {}, pod.get("status") or {}
+            states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+            ends = [unix((state.get("terminated") or {}).get("finishedAt")) or at for state in states]
+            if meta.get("deletionTimestamp") or at - max(ends, default=at) < COLLECTED:
+                return True
+        return False
 
     def has_ended_pod(self) -> bool:
         """Whether the end of a main container was seen."""

@@ -193,6 +193,9 @@ class Observer:
             return _unseen(None)
         if entry.gone and entry.live_pods():
             return RunStatus(phase=Phase.RUNNING, message=STOPPING)
+        if entry.gone and entry.main is None and entry.remnants(time.time()):
+            # Removed before anybody here saw it: its pods are on their way out, too.
+            return _unseen(None)
         status = diagnose(entry.observed(time.time()))
         if status.phase.final and not (entry.confirmed or entry.has_ended_pod()):
             # The watches of objects and of pods are not in step: perhaps the pods' one is behind.
