@@ -96,7 +96,6 @@ class Feed:
             stream = reader.stream
             if stream is None or limit <= 0:
                 continue
-            was_full = stream.full
             data = stream.take(limit)
             limit -= len(data)
             found.append(data)
@@ -106,7 +105,7 @@ class Feed:
             if stream.gap:
                 self._gaps.append(f"{pod}: {stream.gap}")
                 stream.gap = None
-            if was_full and not stream.full:
+            if stream.resumed():
                 taken(stream)
         self._given = self._given or any(found)
         return b"".join(found)

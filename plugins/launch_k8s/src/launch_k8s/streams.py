@@ -47,6 +47,8 @@ class Stream:
         self.closed = False
         self.lively = False
         """Something came."""
+        self.paused = False
+        """Nothing is received until somebody has taken of it."""
         self.gap: str | None = None
         self._prefix = prefix
         self._lines = Lines()
@@ -67,7 +69,12 @@ class Stream:
         """Take in what has come, without waiting."""
         wire = self.wire
         assert wire is not None
-        while not (self.full or wire.over):
+        while not wire.over:
+            with self.lock:
+                # With the lock: whoever takes meanwhile sees either that it is paused, or that it goes on.
+                self.paused = self.full
+                if self.paused:
+                    break
             data = wire.read()
             with self.lock:
                 if data:
@@ -109,6 +116,13 @@ class Stream:
             if self._skip.gap is not None:
                 self.gap, self._skip.gap = self._skip.gap, None
         return b"".join(found)
+
+    def resumed(self) -> bool:
+        """Whether it was paused and has room again; once."""
+        with self.lock:
+            again = self.paused and not self.full
+            self.paused = self.paused and not again
+        return again
 
     def stop(self) -> None:
         """Make room for another: it will be read again later."""
@@ -238,7 +252,7 @@ class Receiver:
             log.exception("a log could not be followed, starting again")
             stream.wire.broken = True
             stream.ended_at = time.monotonic()
-        if stream.wire.over or stream.full or stream.closed:
+        if stream.wire.over or stream.paused or stream.closed:
             selector.unregister(number)
             del following[number]
             if stream.wire.over or stream.closed:
