@@ -105,7 +105,7 @@ def _pull_secret(plan: RunPlan, given: Given, config: RunConfig) -> dict[str, An
                 "let the nodes pull by themselves: `pull_logins: none`, and `image_pull_secrets` if need be; "
                 "or give the agent's registry a username and a password",
             )
-        auths[_auth_host(login.host)] = _auth(login)
+        auths[auth_host(login.host)] = _auth(login)
     if not auths:
         return None
     content = json.dumps({"auths": auths}, sort_keys=True)
@@ -114,7 +114,8 @@ def _pull_secret(plan: RunPlan, given: Given, config: RunConfig) -> dict[str, An
     )
 
 
-def _auth_host(host: str) -> str:
+def auth_host(host: str) -> str:
+    """The name under which docker's own files keep a registry's login."""
     return _DOCKER_HUB if host.lower() in _HUB_HOSTS else host
 
 
