@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ import pytest
 from launchcore.plugin import LaunchError, Priority, QueueConfig, RunState
 from launchcore.store import lanes
 from tests.store.rig import Agent, Rig, spec
+from tests.store.test_bell import until
 
 
 def limit(rig: Rig, **parts: Any) -> None:
@@ -73,6 +75,19 @@ class TestRunningPerSubmitter:
         assert taken(agent) == ["ann"]
         limit(rig)
         assert taken(agent) == ["ann"]
+
+    def test_who_waits_hears_of_the_room(self, rig: Rig) -> None:
+        limit(rig, max_running_per_submitter=1)
+        for _ in range(2):
+            rig.submit(submitter="ann")
+        agent = rig.agent()
+        (claim,) = agent.claim(limit=5)
+        agent.start(claim)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(agent.claim, wait=60.0)
+            until(lambda: rig.waiting() > 0)
+            agent.end(claim)
+            assert len(waiting.result(60)) == 1
 
     def test_a_run_that_comes_back_keeps_its_place_and_its_limit(self, rig: Rig) -> None:
         limit(rig, max_running_per_submitter=1)

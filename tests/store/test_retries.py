@@ -17,7 +17,7 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.queues.base import JobDefinition, RunInfo
-from launchcore.queues.retries import bounded, retry_problems
+from launchcore.queues.retries import beyond, policy_of, retry_problems
 from launchcore.store import expiry
 from tests.store.rig import LOST_AFTER, Agent, Rig
 
@@ -68,12 +68,21 @@ class TestPoliciesOfRuns:
             max_delay_seconds=600.0,
             max_quarantined=9,
         )
-        policy, problems = bounded(queue, RetryPolicy(max_retries=2))
-        assert problems == []
+        assert beyond(queue, RetryPolicy(max_retries=2)) == []
+        policy = policy_of(queue, RetryPolicy(max_retries=2))
         assert (policy.max_retries, policy.max_lost, policy.max_quarantined) == (2, 5, 9)
         assert policy.reasons == (Reason.EVICTED,)
         assert (policy.delay_seconds, policy.max_delay_seconds) == (60.0, 600.0)
-        assert bounded(queue, RetryPolicy())[0].max_retries == 0
+        assert policy_of(queue, RetryPolicy()).max_retries == 0
+        assert policy_of(queue, None) == queue
+
+    def test_the_queue_s_bounds_count_as_they_are_when_it_is_claimed(self, rig: Rig) -> None:
+        rig.service.edit_queue("default", QueueConfig(type="process", retry=OPEN))
+        run = rig.submit(retry=RetryPolicy(max_retries=3, reasons=(Reason.USER_ERROR,)))
+        rig.service.edit_queue("default", QueueConfig(type="process"))
+        agent = rig.agent()
+        agent.end(agent.one(), Verdict.FAILED)
+        assert rig.run(run).state is RunState.FAILED
 
     @pytest.mark.parametrize(
         ("policy", "said"),

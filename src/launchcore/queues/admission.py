@@ -20,7 +20,6 @@ from launchcore.plugin import (
     Priority,
     QueueConfig,
     Reason,
-    RetryPolicy,
     RunSpec,
 )
 from launchcore.queues.bounds import (
@@ -34,7 +33,7 @@ from launchcore.queues.bounds import (
     text_problem,
 )
 from launchcore.queues.macros import MACROS, fill_command, inputs_named, macro_problems, nearest
-from launchcore.queues.retries import bounded, retry_problems
+from launchcore.queues.retries import beyond, retry_problems
 from launchcore.queues.schemas import fill_defaults, schema_problems
 from launchcore.queues.shape import names_problems, shape_problems, spec_problems, typed_problems
 
@@ -52,8 +51,8 @@ _ENV_PATTERN: Final = re.compile(r"[A-Za-z0-9_*?]{1,128}", re.ASCII)
 def admit(queue: str, config: QueueConfig, spec: RunSpec, priority: Priority | None = None) -> RunSpec:
     """Check that this queue takes this run, and return the run with the queue's defaults filled in.
 
-    Variables get their defaults, limits the queue's, and a retry policy its queue's bounds. A run's
-    ``grace_seconds`` that is the default of :class:`Limits` means: as the queue says.
+    Variables get their defaults, limits the queue's. A run's ``grace_seconds`` that is the default of
+    :class:`Limits` means: as the queue says.
 
     :raises LaunchError: ``config_error`` of the user, with everything that is wrong.
     """
@@ -66,8 +65,8 @@ def admit(queue: str, config: QueueConfig, spec: RunSpec, priority: Priority | N
     problems += wrong
     limits, wrong = _limits(config.limits, spec.limits)
     problems += wrong
-    retry, wrong = _retry(config.retry, spec.retry)
-    problems += wrong
+    if spec.retry is not None:
+        problems += [*retry_problems(spec.retry), *beyond(config.retry, spec.retry)]
     problems += _inputs_problems(config, spec)
     if priority is not None and priority < (most := Priority[config.max_priority.upper()]):
         problems.append(
@@ -75,7 +74,7 @@ def admit(queue: str, config: QueueConfig, spec: RunSpec, priority: Priority | N
         )
     if problems:
         _refuse(queue, problems)
-    return attrs.evolve(spec, variables=variables, limits=limits, retry=retry)
+    return attrs.evolve(spec, variables=variables, limits=limits)
 
 
 def check_queue(config: QueueConfig) -> None:
@@ -203,14 +202,6 @@ def _limits(queue: Limits, run: Limits) -> tuple[Limits, list[str]]:
             problems.append(f"limits.{name}: {asked:g} is more than the queue allows ({most:g})")
         chosen[name] = most if unset else asked
     return Limits(**chosen), problems
-
-
-def _retry(queue: RetryPolicy, run: RetryPolicy | None) -> tuple[RetryPolicy | None, list[str]]:
-    """A run's own policy, if it has one, within the queue's."""
-    if run is None:
-        return None, []
-    policy, problems = bounded(queue, run)
-    return policy, [*retry_problems(run), *problems]
 
 
 def _queue_problems(config: QueueConfig) -> list[str]:

@@ -36,7 +36,17 @@ def retry_problems(policy: RetryPolicy, path: str = "retry") -> Iterator[str]:
         yield f"{path}.reasons: what was cancelled is never tried again"
 
 
-def bounded(queue: RetryPolicy, run: RetryPolicy) -> tuple[RetryPolicy, list[str]]:
+def policy_of(queue: RetryPolicy, run: RetryPolicy | None) -> RetryPolicy:
+    """The policy that counts for a run: its own, within the bounds that its queue has now."""
+    return queue if run is None else _bounded(queue, run)[0]
+
+
+def beyond(queue: RetryPolicy, run: RetryPolicy) -> list[str]:
+    """What of a run's own policy goes beyond the bounds of its queue's."""
+    return _bounded(queue, run)[1]
+
+
+def _bounded(queue: RetryPolicy, run: RetryPolicy) -> tuple[RetryPolicy, list[str]]:
     """A run's own policy within the bounds of its queue's, and what goes beyond them.
 
     ``max_retries`` is as the run says, at most the queue's; so are the other counts, of which the default
@@ -51,11 +61,13 @@ def bounded(queue: RetryPolicy, run: RetryPolicy) -> tuple[RetryPolicy, list[str
         chosen[name] = most if unset else asked
         if chosen[name] > most:
             problems.append(f"retry.{name}: {asked} is more than the queue allows ({most})")
+            chosen[name] = most
     for name in ("delay_seconds", "max_delay_seconds", "jitter"):
         asked, own = getattr(run, name), getattr(queue, name)
         chosen[name] = own if asked == getattr(_DEFAULT, name) else asked
         if name == "delay_seconds" and chosen[name] < own:
             problems.append(f"retry.{name}: {asked:g} is less than the queue allows ({own:g})")
+            chosen[name] = own
     chosen["max_delay_seconds"] = max(chosen["max_delay_seconds"], chosen["delay_seconds"])
     policy = attrs.evolve(
         run, reasons=run.reasons or queue.reasons, max_quarantined=queue.max_quarantined, **chosen

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from launchcore.plugin import Failure, Outcome, RunState, Stage, Verdict
+from launchcore.queues.retries import policy_of
 from launchcore.store import codec, endings, quarantine, timeline
 from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of, is_of_run
 from launchcore.store.prepared import Prepared
@@ -163,7 +164,7 @@ def _standing(transaction: Transaction, row: Any) -> endings.Standing:
     spec = codec.decode_spec(transaction.execute(_SPEC, {"seq": row.run_seq}).scalar_one())
     return endings.Standing(
         attempt=row.number,
-        policy=spec.retry or config.retry,
+        policy=policy_of(config.retry, spec.retry),
         lost=row.lost,
         retries=row.retries,
         preempted=row.preempted,
