@@ -10,7 +10,12 @@ from launchcore.cli.lazy import new_app
 from launchcore.cli.options import AsJson
 from launchcore.cli.output import emit_json, say
 
-app = new_app(help="Look after the databases of queues.")
+app = new_app()
+
+
+@app.callback()
+def group() -> None:
+    """Look after the databases of queues."""
 
 
 @app.command("copy")

@@ -11,10 +11,9 @@ from sqlalchemy import bindparam, case, func
 
 from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
 from launchcore.store import adoption, codec, expiry, lanes, members
-from launchcore.store.engine import Again
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import attempt_key, config_of
-from launchcore.store.prepared import Prepared
+from launchcore.store.prepared import Prepared, together
 from launchcore.store.tables import NO_LANE, QUEUED, agents, attempts, queues, runs
 from launchcore.store.writer import Transaction
 
@@ -83,19 +82,11 @@ HEAD = Prepared(
 )
 """All that a claim has to know of a queue before it takes anything."""
 
-LOCK = Prepared(
-    sa.select(queues.c.name)
-    .where(
-        queues.c.name == bindparam("name"),
-        queues.c.deleted_at.is_(None),
-        sa.or_(queues.c.max_running.is_not(None), _OTHER_LANES.is_not(None)),
-    )
+_LOCK = Prepared(
+    sa.select(queues.c.id)
+    .where(queues.c.name == bindparam("name"), queues.c.deleted_at.is_(None))
     .with_for_update(key_share=True)
 )
-"""Holds a queue if it limits what runs: claims of it come one after the other, each seeing those before it.
-
-A statement of its own: one that counts while it waits for the lock counts what was there before it waited.
-"""
 
 _TAKE = Prepared(
     runs.update()
@@ -153,13 +144,7 @@ def claim(
     :raises AgentNameTaken: another session of the agent's name has taken its place.
     """
     heads: list[Any] = []
-    locked = _lock_limited(transaction, names)
-    for name in dict.fromkeys(names):
-        head = HEAD.first(transaction.connection, {"name": name, "host": agent.host, "agent": agent.name})
-        if head is None:
-            continue
-        if name not in locked and (head.max_running is not None or head.other_lanes is not None):
-            raise Again  # it has become limited since
+    for head in _heads(transaction, agent, names):
         if head.session is not None and head.session != agent.session:
             raise AgentNameTaken(f"another session of agent {agent.name!r} has taken its place")
         if head.session is None or head.session_until <= transaction.now or limit <= 0:
@@ -187,12 +172,22 @@ def claim(
     return Found(claims=tuple(claims), next_at=min(times, default=None))
 
 
-def _lock_limited(transaction: Transaction, names: Sequence[str]) -> frozenset[str]:
-    """Hold those of the queues that limit what runs. Always in the same order, so that none waits in a ring."""
-    if not transaction.concurrent:
-        return frozenset(names)
-    asked = sorted(set(names))
-    return frozenset(name for name in asked if LOCK.first(transaction.connection, {"name": name}) is not None)
+def _heads(transaction: Transaction, agent: AgentInfo, names: Sequence[str]) -> list[Any]:
+    """The queues that there are, in the order that is asked for.
+
+    Those that limit what runs are held: claims of them come one after the other, each counting what those
+    before it took. They are read again then: who counts while it waits counts what was there before. And
+    they are always held in one order, so that none waits in a ring.
+    """
+    connection, asked = transaction.connection, {"host": agent.host, "agent": agent.name}
+    found = {name: HEAD.first(connection, asked | {"name": name}) for name in dict.fromkeys(names)}
+    if transaction.concurrent:
+        for name in sorted(found):
+            head = found[name]
+            if head is not None and (head.max_running is not None or head.other_lanes is not None):
+                _LOCK.first(connection, {"name": name})
+                found[name] = HEAD.first(connection, asked | {"name": name})
+    return [head for head in found.values() if head is not None]
 
 
 def _brought_up_to_date(transaction: Transaction, head: Any, agent: AgentInfo, lost_after: float) -> Any:
@@ -300,6 +295,7 @@ def _lease(
         )
         transaction.ring(f"run:{run.id}")
     if claims:
-        _TAKE.run_many(transaction.connection, taken)
-        _ATTEMPT.run_many(transaction.connection, made)
+        with together(transaction.connection):
+            _TAKE.run_many(transaction.connection, taken)
+            _ATTEMPT.run_many(transaction.connection, made)
     return claims

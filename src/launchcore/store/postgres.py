@@ -37,9 +37,23 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "30000",
 }
 """Of the connection, where the URL says nothing else: a server that has vanished is noticed."""
-_SESSION: Final = (
-    "SET lock_timeout = {busy}; SET idle_in_transaction_session_timeout = 20000; "
-    "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET timezone = 'UTC'"
+_SESSION: Final = "; ".join(
+    f"SET {setting}"
+    for setting in (
+        "lock_timeout = {busy}",
+        "idle_in_transaction_session_timeout = 20000",
+        "client_encoding = 'UTF8'",
+        "standard_conforming_strings = on",
+        "timezone = 'UTC'",
+        # Every query is made for an index: one plan serves it always, whatever is known of the tables' sizes
+        # (nothing, while they are new), and a claim costs the same with ten runs and with a million.
+        "plan_cache_mode = force_generic_plan",
+        "enable_seqscan = off",
+        "enable_bitmapscan = off",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "jit = off",
+    )
 )
 """A process that stops in the middle of a transaction keeps its locks for 20 seconds, not for ever."""
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -48,10 +62,12 @@ _BEGIN_READING: Final = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_NOW
 _SCHEMA_LOCK: Final = 0x6C636F72
 """The advisory lock of who changes the tables; "lcor"."""
 _SCHEMA_SECONDS: Final = 600
-_FOREIGN_TABLES: Final = (
+_TABLES: Final = (
     "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1"
+    "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS "
+    "(SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
 )
+"""All but those of extensions."""
 _OURS: Final = frozenset({"schema_versions", "service", "run_specs"})
 
 
@@ -113,7 +129,7 @@ class Postgres:
     def prepare(self) -> None:
         try:
             with contextlib.closing(self.open()) as raw:
-                tables = {str(row[0]) for row in raw.execute(_FOREIGN_TABLES).fetchall()}
+                tables = {str(row[0]) for row in raw.execute(_TABLES).fetchall()}
         except self.foreign as error:
             raise self.translate(error, opening=True) from None
         if tables and not tables >= _OURS:

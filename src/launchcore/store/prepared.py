@@ -6,6 +6,7 @@ several times what SQLite spends on it. A claim, a write and a submit therefore 
 
 from __future__ import annotations
 
+import contextlib
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -42,7 +43,11 @@ class Prepared:
     def run_many(self, connection: sa.Connection, values: Iterable[Mapping[str, Any]]) -> int:
         """Execute it for each of the values. Returns how many rows have changed, together."""
         compiled, cursor = self._prepare(connection)
-        cursor.executemany(compiled.text, [compiled.order(each) for each in values])
+        ordered = [compiled.order(each) for each in values]
+        if len(ordered) == 1:
+            cursor.execute(compiled.text, ordered[0])
+        else:
+            cursor.executemany(compiled.text, ordered)
         return int(cursor.rowcount)
 
     @property
@@ -57,6 +62,15 @@ class Prepared:
             compiled = self._compiled[dialect.name] = _compile(self._construct, self._columns, dialect)
         driver: Any = connection.connection.dbapi_connection
         return compiled, driver.cursor()
+
+
+def together(connection: sa.Connection) -> contextlib.AbstractContextManager[object]:
+    """While in it, statements whose results nobody looks at are sent without waiting for each answer."""
+    if connection.dialect.name != "postgresql":
+        return contextlib.nullcontext()
+    driver: Any = connection.connection.dbapi_connection
+    pipeline: contextlib.AbstractContextManager[object] = driver.pipeline()
+    return pipeline
 
 
 @attrs.frozen
