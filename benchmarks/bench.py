@@ -46,6 +46,7 @@ def measure(quick: bool) -> dict[str, Any]:
     found["store"] = piece("bench_store", quick)
     found["process"] = piece("bench_process", quick)
     found["docker"] = piece("bench_docker", quick)
+    found["kubernetes"] = piece("bench_k8s", quick)
     found["aims"] = aims(found)
     return found
 
@@ -67,6 +68,15 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
             ("log of a container", docker["logs_one"]["mb_per_s"], " MB/s", ">", 20.0),
             ("cached build decision", docker["decision"]["cached_decision_p50_ms"], "ms", "<", 300.0),
         ]
+    kubernetes = found["kubernetes"]
+    if "not_measured" not in kubernetes:
+        share = min(kubernetes[name]["share_of_bare"] for name in kubernetes if name.startswith("jobs_"))
+        rows += [
+            ("Jobs at once / bare Jobs", share, "", ">", 0.9),
+            ("memory for each tracked Job", kubernetes["tracked"]["kb_per_run"], " KB", "<", 20.0),
+        ]
+        if "requests" in kubernetes:
+            rows.append(("API requests for each run", kubernetes["requests"]["per_run"], "", "<", 5.01))
     return [
         {"what": what, "measured": value, "unit": unit, "aim": f"{sign} {aim:g}"}
         | {"met": met(value, sign, aim)}

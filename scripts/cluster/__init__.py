@@ -7,6 +7,6 @@ once by ``scripts/cluster/build``; etcd, containerd, runc and the network plugin
 
 from __future__ import annotations
 
-from scripts.cluster.cluster import Cluster, default_root, missing
+from scripts.cluster.cluster import Cluster, built, default_root, missing
 
-__all__ = ["Cluster", "default_root", "missing"]
+__all__ = ["Cluster", "built", "default_root", "missing"]

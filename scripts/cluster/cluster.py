@@ -63,6 +63,13 @@ def missing() -> str | None:
     return None
 
 
+def built(what: str = "kubernetes") -> Path | None:
+    """The folder of the programs, or of ``helm``; ``None``: they have to be built first."""
+    command = [str(Path(__file__).with_name("build")), what, "--check"]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return Path(told.stdout.strip()) if told.returncode == 0 else None
+
+
 class Cluster:
     """A node, and what its control plane needs."""
 

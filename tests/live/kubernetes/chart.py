@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from packaging.requirements import Requirement
 
-from scripts.cluster import images
+from scripts.cluster import built, images
+from tests.live.kubernetes.cluster import unavailable
 
 TOP = Path(__file__).parents[3]
 CHART = TOP / "deploy" / "helm" / "launchcore-agent"
@@ -23,9 +24,10 @@ AGENT_IMAGE = "launchcore.test/agent:1"
 
 
 def helm(*args: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run Helm, which is built if it is not there."""
-    build = TOP / "scripts" / "cluster" / "build"
-    folder = subprocess.run([build, "helm"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    """Run Helm."""
+    folder = built("helm")
+    if folder is None:
+        unavailable("Helm is not built: scripts/cluster/build helm (minutes, once)")
     command = [f"{folder}/helm", *args]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=check)
 

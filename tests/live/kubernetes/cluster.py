@@ -26,7 +26,7 @@ from launch_k8s.api import Api
 from launch_k8s.clusters import Clusters
 from launch_k8s.settings import ClusterSettings
 
-from scripts.cluster import Cluster, default_root, missing
+from scripts.cluster import Cluster, built, default_root, missing
 from scripts.cluster.images import BUSYBOX
 from tests.crash.world import wait_until
 
@@ -103,6 +103,8 @@ def _own_cluster() -> Iterator[Cluster]:
     why = missing()
     if why is not None:
         unavailable(why)
+    if built() is None:
+        unavailable("the cluster's programs are not built: scripts/cluster/build (10 minutes, once)")
     root = default_root()
     root.parent.mkdir(parents=True, exist_ok=True)
     made = root.with_name(f"{root.name}.session")
