@@ -17,12 +17,14 @@ from launchcore.plugin import (
     Lease,
     LogAppend,
     LogBatch,
+    Outcome,
     QueueClient,
     QueueUnavailable,
     RunHandle,
     Runner,
     Secret,
     Update,
+    Verdict,
 )
 from tests.store.fixtures import quick_path, rig
 from tests.store.rig import Agent, Rig, handle
@@ -408,6 +410,24 @@ def test_the_end_of_a_run_waits_for_the_queue_with_its_whole_log(scene: Scene) -
 
     assert not thread.is_alive()
     assert scene.stored() == bytes(scene.output.data)
+
+
+def test_what_stages_have_said_meanwhile_goes_in_pieces_and_before_the_end(scene: Scene) -> None:
+    lines = [f"line {number} {'x' * 1000}" for number in range(3000)]
+    for line in lines:
+        scene.attempt.log(line)
+    sizes: list[int] = []
+    write = scene.door.write
+
+    def counted(lease: Lease, update: Update) -> None:
+        sizes.append(len(update.log.data) if update.log else 0)
+        write(lease, update)
+
+    scene.door.write = counted  # type: ignore[method-assign]
+    scene.attempt.write(Update(outcome=Outcome(verdict=Verdict.SUCCEEDED, exit_code=0)))
+
+    assert max(sizes) <= 1 << 20
+    assert scene.stored() == "".join(f"{line}\n" for line in lines).encode()
 
 
 class TestTheFile:

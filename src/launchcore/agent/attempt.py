@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 LONGEST_PAUSE = 15.0
 """Seconds: a queue that asks to be left alone for longer is asked again all the same."""
+MOST_TEXT = 1 << 20
+"""Bytes of what the stages have said that go in one write: a queue service takes only so much at once."""
 FLUSH_AFTER = 0.5
 """Seconds after which a note is written although no other write has come along."""
 
@@ -164,8 +166,14 @@ class Attempt:
         :raises LogBehind: of a write with a log: the queue has less of it than :attr:`position` said, which
             says now how much.
         """
+
+        def send(full: Update) -> None:
+            self.until_answered(lambda: self._fenced(full))
+
         with self._writing:
-            self._write(update, lambda full: self.until_answered(lambda: self._fenced(full)))
+            while len(self._text) > MOST_TEXT:
+                self._write(Update(), send)
+            self._write(update, send)
 
     # -- what the agent calls ------------------------------------------------------------------
 
@@ -284,8 +292,9 @@ class Attempt:
                 moved = attrs.evolve(update.log, offset=self.position.offset)  # only now it is certain
                 update, taken = attrs.evolve(update, log=moved), 0
             elif taken:
+                taken = min(taken, MOST_TEXT)
                 appended = LogAppend(
-                    offset=self.position.offset, data=bytes(self._text), cursor=self.position.cursor
+                    offset=self.position.offset, data=bytes(self._text[:taken]), cursor=self.position.cursor
                 )
                 update = attrs.evolve(update, log=appended)
             if events:
