@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from launch_k8s.plugin import launch_register_runners
@@ -55,3 +56,13 @@ def test_examples_of_the_readme(text: str) -> None:
     shown = documents(plan(settings=config), Given(), ClusterSettings())
     assert yaml.safe_load(shown[-1])["metadata"]["name"] == NAME
     assert len(EXAMPLES) == 3
+
+
+@pytest.mark.parametrize("settings", [ClusterSettings, RunConfig], ids=["agent", "queue"])
+def test_every_key_is_in_the_readme_with_its_meaning(settings: type) -> None:
+    text = README.read_text(encoding="utf-8")
+    for field in attrs.fields(settings):
+        key = field.metadata["key"] or field.name
+        row = re.search(rf"^\| `{re.escape(key)}` \|[^|]*\| (.*) \|$", text, re.MULTILINE)
+        assert row is not None, key
+        assert field.metadata["help"] in text, key
