@@ -91,10 +91,11 @@ def _route(core: Core, endpoint: Endpoint) -> HTTPRouteHandler:
 
 
 def _response(made: Answer) -> Response[Any]:
+    kind = made.kind.removesuffix("; charset=utf-8")  # the framework adds it to every text
     if hasattr(made.body, "__aiter__"):
-        return Stream(made.body, status_code=made.status, media_type=made.kind, headers=dict(made.headers))
+        return Stream(made.body, status_code=made.status, media_type=kind, headers=dict(made.headers))
     return Response(
-        requests.encoded(made), status_code=made.status, media_type=made.kind, headers=dict(made.headers)
+        requests.encoded(made), status_code=made.status, media_type=kind, headers=dict(made.headers)
     )
 
 

@@ -92,8 +92,9 @@ class Room:
     def close(self) -> None:
         """Nobody waits here any more: everybody who does looks a last time. On any thread; idempotent."""
         self.closed = True
-        if self._stop_hearing is not None:
-            self._stop_hearing()
+        stop_hearing, self._stop_hearing = self._stop_hearing, None
+        if stop_hearing is not None:
+            stop_hearing()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake_all)
 
