@@ -79,6 +79,19 @@ def test_an_array_is_listed_in_its_order_and_cancelled_as_a_whole(launch: Launch
     assert launch("show", listed[0]["id"]).out.count(array) == 1
 
 
+def test_retry_takes_what_did_not_succeed(launch: Launch) -> None:
+    array = launch("submit", *IMAGE, "--array", "x=1..3", "--", "true").out.strip()
+    first = launch("runs", "--array", array, "--json").json["runs"][0]["id"]
+    assert launch("retry", array).err.startswith("0 of the 3 runs")
+    launch("cancel", first)
+
+    again = launch("retry", array)
+
+    assert again.code == Exit.OK
+    (made,) = again.lines
+    assert launch("show", made, "--json").json["run"]["retry_of"] == first
+
+
 def test_the_same_key_is_the_same_array(launch: Launch) -> None:
     words = ("submit", *IMAGE, "--array", "x=1,2", "--key", "k", "--", "true")
     assert launch(*words).out == launch(*words).out

@@ -88,23 +88,43 @@ def members(queues: Service, array: ArrayInfo, limit: int) -> list[RunInfo]:
 
 def watch_array(queues: Service, array: ArrayInfo, *, base_url: str | None) -> Exit:
     """Wait until all members have ended, and say how each of them did; the exit code for all of them."""
-    from launchcore.cli.follow import WAIT, ending, exit_of, launch_command, warn_if_unserved
+    from launchcore.cli.follow import launch_command, warn_if_unserved
 
     warn_if_unserved(queues, array.queue, base_url=base_url)
-    worst = Exit.OK
     try:
-        for each in members(queues, array, array.size):
-            run = each
-            while not run.state.final:
-                run = queues.wait(run.id, run.changes, timeout=WAIT)
-            say(f"{ending(run)} ({run.spec.name})")
-            worst = max(worst, exit_of(run))
+        return watch_all(queues, members(queues, array, array.size))
     except KeyboardInterrupt:
         say(f"detached: array {array.id} goes on")
         say(f"  look at it: {launch_command('show', array.id, base_url=base_url)}")
         say(f"  stop it:    {launch_command('cancel', array.id, base_url=base_url)}")
         return Exit.INTERRUPTED
+
+
+def watch_all(queues: Service, runs: Sequence[RunInfo]) -> Exit:
+    """Wait until each of them has ended, and say how; the exit code of the one that did worst."""
+    from launchcore.cli.follow import WAIT, ending, exit_of
+
+    worst = Exit.OK
+    for each in runs:
+        run = each
+        while not run.state.final:
+            run = queues.wait(run.id, run.changes, timeout=WAIT)
+        say(f"{ending(run)} ({run.spec.name})")
+        worst = max(worst, exit_of(run))
     return worst
+
+
+def retry_array(queues: Service, array: ArrayInfo, *, by: str, watch: bool, as_json: bool) -> Exit:
+    """Submit its failed and cancelled members again, each as a run of its own."""
+    again = [run for run in members(queues, array, array.size) if run.state.value in ("failed", "cancelled")]
+    made = [queues.retry(run.id, submitter=by) for run in again]
+    if as_json:
+        emit_json(made)
+    else:
+        for run in made:
+            emit(run.id)
+        say(f"{len(made)} of the {array.size} runs of {array.id} are queued again")
+    return watch_all(queues, made) if watch else Exit.OK
 
 
 def refuse_without_axes(given: int | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launchcore.cli.array_options import find_array, members
+from launchcore.cli.array_options import find_array, members, retry_array
 from launchcore.cli.completers import complete_job, complete_queue, complete_run, complete_state
 from launchcore.cli.errors import CommandError, describe, near, report, usage
 from launchcore.cli.exits import Exit
@@ -135,11 +135,11 @@ def _states(names: list[str]) -> tuple[RunState, ...]:
 
 
 def show(run: RunRef, as_json: AsJson = False, base_url: BaseUrl = None) -> None:
-    """Show one run: how it stands, and why it failed. Or a run array: its members.
+    """Show one run: how it stands, and why it failed.
 
     Its attempts and its time-line too: each stage, when, how long, what came of it. With --json, an
-    object: `run`, and `timeline`, a list of events with their attempt's number; of an array, `array`
-    and `members`.
+    object: `run`, and `timeline`, a list of events with their attempt's number. Of a run array: how
+    many of its members are in which state, and each of them; with --json, `array` and `members`.
     """
     with service(base_url) as queues:
         array = find_array(queues, run)
@@ -191,9 +191,9 @@ def cancel(
     ],
     base_url: BaseUrl = None,
 ) -> int:
-    """Cancel runs, or whole run arrays.
+    """Cancel runs.
 
-    A queued run ends at once; a live one is stopped by its agent.
+    A queued run ends at once; a live one is stopped by its agent. A run array is cancelled as a whole.
     """
     from launchcore.plugin import LaunchError, RunState
 
@@ -239,12 +239,14 @@ def retry(
 ) -> int:
     """Submit a finished run again.
 
-    It becomes a new run, with the same pinned source.
+    It becomes a new run, with the same pinned source. Of a run array, what failed or was cancelled.
     """
     from launchcore.cli.follow import watch as follow
     from launchcore.cli.submit import announce
 
     with service(base_url) as queues:
+        if (array := find_array(queues, run)) is not None:
+            return retry_array(queues, array, by=me(), watch=watch, as_json=as_json)
         old = queues.run(run)
         made = queues.run(queues.retry(old.id, submitter=me()).id)
         announce(made, as_json=as_json)

@@ -107,6 +107,17 @@ class Database:
                 raise
             self._keep(connection)
 
+    def sweep(self, *, lost_after: float = 600.0) -> None:
+        """Carry out what time alone brings, in all queues: expired leases, deadlines, retries, waits.
+
+        Agents do it with each renewal; a server does it every few seconds, whether agents live or not.
+
+        :raises QueueUnavailable: like :meth:`write`.
+        """
+        from launchcore.store import expiry
+
+        self.write(lambda transaction: expiry.everything(transaction, lost_after=lost_after))
+
     def close(self) -> None:
         """Close everything. Idempotent; calls that wait return."""
         with self._close_lock:
