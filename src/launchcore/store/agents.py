@@ -168,9 +168,10 @@ def renew(
     values["p_expires"] = now + lease_seconds
     if transaction.execute(_RENEW_SESSION, values).rowcount == 0:
         return tuple(lease.attempt_id for lease in leases)
-    asked = {lease.attempt_id: _asked(lease, now + lease_seconds) for lease in _in_order(leases)}
+    asked = {lease.attempt_id: _asked(lease, now + lease_seconds) for lease in leases}
     lost: tuple[str, ...] = ()
-    if asked and _RENEW.run_many(transaction.connection, asked.values()) < len(asked):
+    in_order = [asked[attempt] for attempt in sorted(asked)]  # in which everybody locks several attempts
+    if asked and _RENEW.run_many(transaction.connection, in_order) < len(asked):
         lost = tuple(
             attempt for attempt, each in asked.items() if _HELD.first(transaction.connection, each) is None
         )
@@ -212,8 +213,3 @@ def listed(connection: sa.Connection, *, now: float) -> tuple[AgentRow, ...]:
 def _asked(lease: Lease, expires: float) -> dict[str, object]:
     run, number = split_attempt_id(lease.attempt_id) or ("", 0)
     return {"p_run": run, "p_number": number, "p_token": lease.token or None, "p_expires": expires}
-
-
-def _in_order(leases: Sequence[Lease]) -> list[Lease]:
-    """The order in which everybody locks several attempts."""
-    return sorted(leases, key=lambda lease: lease.attempt_id)
