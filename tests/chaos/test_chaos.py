@@ -114,6 +114,7 @@ def test_everything_is_killed(root: Path, own_postgres: Server) -> None:
                     server = world.servers[victim - 1]
                     server.kill()
                     server.start()
+                    server.ready()  # on a slow machine it would otherwise never serve
 
         demon = threading.Thread(target=havoc)
         demon.start()
