@@ -17,6 +17,8 @@ from launchcore.plugin import LaunchError, Reason
 TOGETHER: Final = 4.0
 """Seconds within which a stream's end and the container's end are one event. A stream's end alone says
 nothing: it comes with rotation, after hours, and when the API server or the kubelet restarts."""
+ROTATED: Final = 1 << 20
+"""Bytes from which on a node may have rotated a log, which can end a stream: then it is asked once more."""
 AGAIN: Final = 0.5
 """Seconds before a stream that broke off is opened again; twice as many each time, up to MOST_AGAIN."""
 MOST_AGAIN: Final = 10.0
@@ -147,7 +149,11 @@ class Feed:
             return
         restart = stream.position.restart
         over = source.ended or source.starts > restart
-        together = stream.follow and now - stream.ended_at < TOGETHER
+        if source.removed and stream.ragged:
+            stream.settle()
+            return
+        sure = stream.received < ROTATED and not stream.ragged
+        together = stream.follow and sure and now - stream.ended_at < TOGETHER
         if stream.clean and over and (stream.whole or together or source.removed):
             reader.stream, reader.finished = None, restart
             if source.over and restart >= source.starts:

@@ -45,6 +45,9 @@ class Stream:
         self.clean = False
         """It came to its end, as far as the server says."""
         self.closed = False
+        self.ragged = False
+        """It ended within a line, which is not given out."""
+        self.received = 0
         self.lively = False
         """Something came."""
         self.paused = False
@@ -80,6 +83,7 @@ class Stream:
                 if data:
                     self.heard_at = time.monotonic()
                     self.lively = True
+                    self.received += len(data)
                     self._add(self._lines.feed(data))
                 elif not wire.over:
                     return
@@ -88,8 +92,11 @@ class Stream:
                 wire.broken = True
         if wire.over and self.ended_at is None:
             with self.lock:
-                # An answer that broke off may have ended within a line: that line is asked for again.
-                if wire.ended:
+                # An answer that broke off may have ended within a line: that line is asked for again. One
+                # that is followed does so in order, too, when the API server loses the node (it says so to
+                # nobody).
+                self.ragged = self._lines.held > 0
+                if wire.ended and not self.follow:
                     self._add(self._lines.rest())
                 self.clean = wire.ended
                 self.ended_at = time.monotonic()
@@ -123,6 +130,12 @@ class Stream:
             again = self.paused and not self.full
             self.paused = self.paused and not again
         return again
+
+    def settle(self) -> None:
+        """There is nobody left to ask: what came of the last line is all."""
+        with self.lock:
+            self.ragged = False
+            self._add(self._lines.rest())
 
     def stop(self) -> None:
         """Make room for another: it will be read again later."""
