@@ -277,7 +277,9 @@ def test_a_pod_that_does_not_go() -> None:
         == "its pod has been stuck in Terminating for 5 min: the finalizers example.org/hold hold it"
     )
     seen["pods"][0]["metadata"]["finalizers"] = ["batch.kubernetes.io/job-tracking"]
-    assert "launchcore-node does not answer" in (look({**seen, "at": gone + 400}).message or "")
+    assert "launchcore-node does not answer, perhaps" in (look({**seen, "at": gone + 400}).message or "")
+    seen["pods"][0]["status"]["conditions"] = target("DeletionByTaintManager")
+    assert str(look({**seen, "at": gone + 400}).message).endswith("launchcore-node does not answer")
 
 
 def test_unschedulable_has_patience_only_where_the_queue_says_so() -> None:

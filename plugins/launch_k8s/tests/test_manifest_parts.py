@@ -175,9 +175,10 @@ def test_labels_of_plugins_are_made_to_fit() -> None:
     value = made.main["metadata"]["labels"]["cost-centre"]
     assert value.startswith("ml-42")
     assert len(value) <= 63
-    with pytest.raises(LaunchError) as caught:
-        rendered(given=Given(labels=(Label(name="a b", value="c"),)))
-    assert caught.value.reason is Reason.PLUGIN_ERROR
+    for name in ("a b", "launchcore.io/owner"):
+        with pytest.raises(LaunchError) as caught:
+            rendered(given=Given(labels=(Label(name=name, value="c"),)))
+        assert caught.value.reason is Reason.PLUGIN_ERROR
     rendered(given=Given(labels=(Label(name="a b", value="c", optional=True),)))
 
 
@@ -227,6 +228,15 @@ def test_further_objects_become_the_run_s_own() -> None:
     assert service["spec"]["selector"] == {ATTEMPT: f"{RUN}-1"}
     assert policy["spec"]["podSelector"] == {"matchLabels": {ATTEMPT: f"{RUN}-1"}}  # nobody else's pods
     assert environment(container(made))["LAUNCH_OBJECT_PEERS"] == f"{NAME}-peers"
+
+
+def test_pods_of_further_objects_are_as_safe_as_the_run_s() -> None:
+    pods = {"template": {"spec": {"containers": [{"name": "board", "image": "b"}]}}}
+    one = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "board"}, "spec": pods}
+    spec = rendered(RunConfig(objects=(one,))).beside[0]["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+    assert spec["automountServiceAccountToken"] is False
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,12 @@ def _leaving(observed: Observed, main: Mapping[str, Any]) -> str | None:
         kept = ", ".join(
             line(each, 60) for each in metadata.get("finalizers") or () if "job-tracking" not in each
         )
-        why = f"the finalizers {kept} hold it" if kept else f"{node} does not answer, perhaps"
+        lost = any(
+            each.get("type") == "DisruptionTarget" and each.get("reason") == "DeletionByTaintManager"
+            for each in (pod.get("status") or {}).get("conditions") or ()
+        )
+        why = f"{node} does not answer" + ("" if lost else ", perhaps")
+        why = f"the finalizers {kept} hold it" if kept else why
         return f"its pod has been stuck in Terminating{roughly(late)}: {why}"
     if (main.get("metadata") or {}).get("deletionTimestamp"):
         return ""

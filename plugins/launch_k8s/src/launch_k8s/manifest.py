@@ -15,7 +15,7 @@ from launch_k8s.manifest_objects import first, further_objects, rename, variable
 from launch_k8s.manifest_pod import Order, fill_pod, main_container, merge_labels
 from launch_k8s.manifest_secrets import secret_parts
 from launch_k8s.refusal import refused, refused_run
-from launch_k8s.security import check
+from launch_k8s.security import check, secure
 from launch_k8s.settings import ClusterSettings, RunConfig
 from launch_k8s.template import Template, default_container, pod_templates, template
 from launchcore.plugin import REDACTED, Given, LaunchError, Reason, RunPlan
@@ -160,7 +160,10 @@ def _labels(plan: RunPlan, given: Given, config: RunConfig) -> dict[str, str]:
             raise refused(f"the queue's `annotations`: {key[:80]!r} is no key, or launchcore's own")
     found = dict(config.labels)
     for label in given.labels:
-        if wrong := names.label_key_problem(label.name):
+        wrong = names.label_key_problem(label.name)
+        if wrong is None and names.reserved(label.name):
+            wrong = "it is launchcore's own"
+        if wrong is not None:
             if label.optional:
                 continue
             raise LaunchError(
@@ -168,8 +171,7 @@ def _labels(plan: RunPlan, given: Given, config: RunConfig) -> dict[str, str]:
                 reason=Reason.PLUGIN_ERROR,
                 hint=f"it comes from {given.origin.get(f'label:{label.name}', 'a plugin')}",
             )
-        if not names.reserved(label.name):
-            found[label.name] = names.label_value(label.value)
+        found[label.name] = names.label_value(label.value)
     return {**found, **names.labels(plan)}
 
 
@@ -226,6 +228,8 @@ def _place(one: dict[str, Any], labels: Mapping[str, str], namespace: str, confi
     _clean(one, at)
     merge_labels(one, "labels", labels)
     for path, pod in pod_templates(one):
+        pod["spec"].setdefault("automountServiceAccountToken", config.service_account_token)
+        secure(pod["spec"], config)
         check(pod["spec"], config, f"{at}: {path}")
         merge_labels(pod, "labels", labels)
     one.update(_headed(one, one["metadata"]["name"], namespace))

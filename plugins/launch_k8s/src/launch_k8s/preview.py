@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from launch_k8s.helpers import pretended
 from launch_k8s.manifest import Bundle, in_namespace, redacted, render
 from launch_k8s.settings import ClusterSettings
 from launch_k8s.template import pod_templates
@@ -29,7 +30,7 @@ def documents(plan: RunPlan, given: Given, settings: ClusterSettings) -> tuple[s
 
     :raises LaunchError: ``config_error``: it cannot be.
     """
-    made = render(plan, given, plan.settings, settings)
+    made = render(plan, pretended(given), plan.settings, settings)
     return tuple(
         yaml.dump(redacted(each), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
         for each in made.everything()
@@ -46,7 +47,7 @@ def dry_run(plan: RunPlan, given: Given, settings: ClusterSettings) -> tuple[str
 
     clusters = Clusters(settings, os.environ)
     cluster = plan.settings.cluster
-    made = render(plan, given, plan.settings, settings)
+    made = render(plan, pretended(given), plan.settings, settings)
     api = clusters.api(cluster)
     made = in_namespace(made, made.namespace or api.namespace)
     try:
