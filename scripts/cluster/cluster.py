@@ -10,12 +10,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from scripts.cluster import configs, images
 from scripts.cluster.certs import Authority
+from scripts.cluster.cgroups import make_cgroups, remove_cgroups
 from scripts.cluster.namespaces import Namespaces
 from scripts.cluster.programs import commands
 
@@ -105,7 +106,7 @@ class Cluster:
             for name, value in json.loads((self.root / "sysctls.json").read_text()).items():
                 Path("/proc/sys", name).write_text(value)
         if (self.root / "number").exists():
-            _remove_cgroups(self.cgroup)
+            remove_cgroups(self.cgroup)
             subprocess.run(["ip", "link", "del", self.link], capture_output=True, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -241,7 +242,7 @@ class Cluster:
         (root / "cni" / "10-pods.conflist").write_text(configs.network())
         (root / "kubelet.yaml").write_text(configs.kubelet(root, self.address, self.cgroup))
         self._make_certificates()
-        _make_cgroups(self.cgroup)
+        make_cgroups(self.cgroup)
         self.spaces.start(configs.NODE)
         self._make_network()
 
@@ -326,25 +327,3 @@ class Cluster:
             if time.monotonic() > until:
                 raise RuntimeError(f"waited {seconds:.0f} s in vain: {what}")
             time.sleep(0.1)
-
-
-def _controllers() -> Iterable[Path]:
-    """The roots of the machine's control groups: one (version 2), or one for each controller."""
-    top = Path("/sys/fs/cgroup")
-    if (top / "cgroup.controllers").exists():
-        return [top]
-    return [each for each in top.iterdir() if each.is_dir() and not each.is_symlink()]
-
-
-def _make_cgroups(name: str) -> None:
-    for controller in _controllers():
-        (controller / name).mkdir(exist_ok=True)
-
-
-def _remove_cgroups(name: str) -> None:
-    until = time.monotonic() + 10
-    for controller in _controllers():
-        while (controller / name).exists() and time.monotonic() < until:
-            for folder, _, _ in os.walk(controller / name, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(folder).rmdir()
