@@ -18,6 +18,7 @@ from launch_k8s.api import MERGE, Api, path_of
 from launch_k8s.clusters import Clusters
 from launch_k8s.ender import Ender
 from launch_k8s.errors import ApiAway, ApiError, away, refused
+from launch_k8s.helpers import resolved
 from launch_k8s.manifest import Bundle, in_namespace, owned_by, render
 from launch_k8s.names import ATTEMPT, OWNER, PREFIX
 from launch_k8s.places import Place, PlaceBook, handle_of
@@ -70,6 +71,7 @@ class Starter:
         """
         cluster = plan.settings.cluster
         api = self._clusters.api(cluster)
+        given = resolved(given, plan.settings)
         made = render(plan, given, plan.settings, self._clusters.settings)
         made = in_namespace(made, made.namespace or api.namespace)
         kind = self._clusters.known(cluster, made.kind)
