@@ -201,6 +201,39 @@ def test_limits_are_numbers_from_one_up(rig: Rig) -> None:
             limit(rig, **{name: 0})
 
 
+class TestTogether:
+    """Limits are exact, however many claim and submit at the same time."""
+
+    def test_claims(self, rig: Rig) -> None:
+        limit(rig, max_running_per_submitter=2)
+        for _ in range(10):
+            for name in ("ann", "bob"):
+                rig.submit(submitter=name)
+        array = rig.service.submit_array(
+            "default", spec(), {"x": list(range(10))}, max_parallel=1, submitter="cy"
+        )
+        agents = [rig.agent(f"agent-{number}") for number in range(6)]
+        with ThreadPoolExecutor(len(agents)) as pool:
+            found = list(pool.map(lambda agent: agent.claim(limit=3), agents))
+        claimed = [claim for claims in found for claim in claims]
+        assert sorted(claim.submitter for claim in claimed) == ["ann", "ann", "bob", "bob", "cy"]
+        assert rig.service.array(array.id).counts == {"queued": 9, "claimed": 1}
+
+    def test_submits(self, rig: Rig) -> None:
+        limit(rig, max_queued=5)
+
+        def submit(_number: int) -> int:
+            try:
+                rig.submit()
+            except LaunchError:
+                return 0
+            return 1
+
+        with ThreadPoolExecutor(6) as pool:
+            assert sum(pool.map(submit, range(18))) == 5
+        assert rig.service.queue("default").queued == 5
+
+
 def test_what_is_live_is_counted_by_attempts(rig: Rig) -> None:
     """No counter can leak: an agent that dies takes nobody's place for longer than its lease."""
     limit(rig, max_running_per_submitter=1)
