@@ -53,6 +53,7 @@ _SESSION: Final = "; ".join(
         "enable_hashjoin = off",
         "enable_mergejoin = off",
         "jit = off",
+        "random_page_cost = 1.1",
     )
 )
 """A process that stops in the middle of a transaction keeps its locks for 20 seconds, not for ever."""
