@@ -6,6 +6,7 @@ holds dots itself, it cannot be named.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -23,6 +24,7 @@ def problem(rule: str) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=1024)  # the same few rules are read for every look at every run
 def split_rule(rule: str) -> tuple[str, frozenset[str] | None]:
     """The path of a rule, and the values that make it hold (``None``: any that is there)."""
     depth = 0
@@ -59,7 +61,9 @@ def text_of(value: Any) -> str:
     return str(value) if isinstance(value, str | int | float) else ""
 
 
-def _walk(steps: list[tuple[str, list[str]]], value: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
+def _walk(
+    steps: tuple[tuple[str, tuple[str, ...]], ...], value: Any
+) -> Iterator[tuple[Mapping[str, Any], Any]]:
     if not isinstance(value, Mapping) or steps[0][0] not in value:
         return
     key, picks = steps[0]
@@ -70,7 +74,7 @@ def _walk(steps: list[tuple[str, list[str]]], value: Any) -> Iterator[tuple[Mapp
             yield from _walk(steps[1:], found)
 
 
-def _picked(value: Any, picks: list[str]) -> Iterator[Any]:
+def _picked(value: Any, picks: tuple[str, ...]) -> Iterator[Any]:
     if not picks:
         yield value
         return
@@ -84,16 +88,18 @@ def _picked(value: Any, picks: list[str]) -> Iterator[Any]:
             yield from _picked(each, picks[1:])
 
 
-def _steps(path: str) -> list[tuple[str, list[str]]] | None:
-    steps, at = [], 0
+@functools.lru_cache(maxsize=1024)
+def _steps(path: str) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+    steps: list[tuple[str, tuple[str, ...]]] = []
+    at = 0
     while True:
         match = _STEP.match(path, at)
         if match is None:
             return None
-        steps.append((match[1], _PICK.findall(match[2])))
+        steps.append((match[1], tuple(_PICK.findall(match[2]))))
         at = match.end()
         if at == len(path):
-            return steps
+            return tuple(steps)
         if path[at] != ".":
             return None
         at += 1
