@@ -20,9 +20,9 @@ def audit(
     as_json: AsJson = False,
     base_url: BaseUrl = None,
 ) -> None:
-    """Show who changed what at a queue service, the newest first.
+    """Show who changed what.
 
-    With --json, a page: its entries, and the cursor of the next one.
+    At a queue service; the newest first. With --json, a page: its entries, and the cursor of the next one.
     """
     with admin(base_url, db) as service:
         page = service.trail(before, limit)

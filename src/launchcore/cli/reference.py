@@ -99,6 +99,10 @@ not there is `null`. Fields may be added; none is renamed or removed within a ma
 | `job create` | `Job` |
 | `job show` | `{"job": Job, "versions": [Job…]}` |
 | `agents` | `[AgentRow…]` |
+| `token create` | `TokenCreated`: `{"token": TokenInfo, "secret": TEXT}` |
+| `token list` | `[TokenInfo…]` |
+| `token revoke` | `TokenInfo` |
+| `audit` | `AuditPage`: `{"entries": [AuditEntry…], "next": CURSOR or null}` |
 | `config check` | `{"file": PATH or null, "problems": [{"path", "message", "hint"}…]}` |
 | `config show` | `{"file": PATH or null, "values": AgentConfig, "origins": {KEY: TEXT}}` |
 | `plugins list` | a list of objects, see [below](#launch-plugins-list) |

@@ -13,7 +13,7 @@ from launchcore.cli.lazy import new_app
 from launchcore.cli.options import AsJson, BaseUrl
 from launchcore.cli.output import emit, emit_json, say
 
-app = new_app(help="Make, list and revoke tokens of a queue service.")
+app = new_app(help="Make, list and revoke tokens.")
 
 
 @app.command("create")

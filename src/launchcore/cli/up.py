@@ -37,10 +37,10 @@ def up(
         str, typer.Option("--log-format", metavar="FORMAT", help="As of launch agent.")
     ] = "auto",
 ) -> int:
-    """Start a server and an agent on this machine, for a queue that is made when it is missing.
+    """Start a server and an agent on this machine.
 
-    The server listens on the loopback address. One Ctrl-C ends both: the agent drains, then the
-    server stops.
+    The agent's queue is made when it is missing; the server listens on the loopback address. One Ctrl-C
+    ends both: the agent drains, then the server stops.
     """
     from launchcore.cli.agent import FORMATS
     from launchcore.cli.errors import near
