@@ -257,3 +257,50 @@ def test_streams_are_closed_when_it_is_over_for_us(bench: Bench) -> None:
     while any(thread.name == "kubernetes-logs" for thread in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_a_line_that_is_split_between_two_files_is_one(bench: Bench) -> None:
+    bench.server.machine.held = lambda _: True
+    with bench.watching():
+        handle = bench.start("true")
+        pod = bench.pod(handle)["metadata"]["name"]
+        log = bench.server.machine.begin_log("default", pod)
+        status = {
+            "name": "main",
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}},
+        }
+        bench.server.store.set_status("pods", "default", pod, phase="Running", containerStatuses=[status])
+        log.add(b"one\n", "2027-01-15T08:00:01.000000000Z")
+        log.add(b"two an", "2027-01-15T08:00:01.500000000Z")
+        log.end()
+        first = wait_until("it", lambda: b"an" in (it := bench.runner.logs(handle, None, 100)).data and it)
+        log.rotate(0)
+        log.add(b"d a half\n", "2027-01-15T08:00:01.600000000Z")
+        ended = {"exitCode": 0, "startedAt": "2027-01-15T08:00:00Z", "finishedAt": "2027-01-15T08:00:03Z"}
+        status = {"name": "main", "restartCount": 0, "state": {"terminated": ended}}
+        bench.server.store.set_status("pods", "default", pod, phase="Succeeded", containerStatuses=[status])
+        rest, _ = bench.log(handle, first.cursor)
+    assert first.data + rest == b"one\ntwo and a half\n"
+
+
+def test_a_line_that_was_cut_on_its_way_is_read_on(bench: Bench) -> None:
+    bench.server.machine.held = lambda _: True
+    with bench.watching():
+        handle = bench.start("true")
+        pod = bench.pod(handle)["metadata"]["name"]
+        log = bench.server.machine.begin_log("default", pod)
+        status = {
+            "name": "main",
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}},
+        }
+        bench.server.store.set_status("pods", "default", pod, phase="Running", containerStatuses=[status])
+        log.add(b"two an", "2027-01-15T08:00:01.500000000Z")
+        log.end()
+        first = wait_until("it", lambda: b"an" in (it := bench.runner.logs(handle, None, 100)).data and it)
+        log.rotate(0)
+        log.add(b"two and a half\n", "2027-01-15T08:00:01.500000000Z")
+        log.over = False
+        rest = wait_until("the rest", lambda: bench.runner.logs(handle, first.cursor, 100).data)
+    assert first.data + rest == b"two and a half\n"

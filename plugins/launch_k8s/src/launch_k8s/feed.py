@@ -149,9 +149,6 @@ class Feed:
             return
         restart = stream.position.restart
         over = source.ended or source.starts > restart
-        if source.removed and stream.ragged:
-            stream.settle()
-            return
         sure = stream.received < ROTATED and not stream.ragged
         together = stream.follow and sure and now - stream.ended_at < TOGETHER
         if stream.clean and over and (stream.whole or together or source.removed):
@@ -161,7 +158,7 @@ class Feed:
         elif source.removed:
             reader.stream = None
             self._give_up(source.pod, "the pod was removed before its log was read to the end")
-        elif not (stream.follow and stream.clean and not over and now - stream.ended_at < TOGETHER):
+        elif over or not (stream.clean and together):
             reader.stream = None
             reader.due = now if stream.clean else now + AGAIN
 

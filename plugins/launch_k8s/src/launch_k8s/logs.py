@@ -78,6 +78,8 @@ class Skip:
         self._last = position.last
         self._checked = not position.known
         self._by_time = False
+        self.moved = False
+        """The position's lines are not in this answer any more."""
         self.gap: str | None = None
 
     def wanted(self, at: str) -> bool:
@@ -86,7 +88,7 @@ class Skip:
             self._checked = True
             if at != self._first:
                 # The node has moved the log away that the position counts in: only times are left.
-                self._by_time = True
+                self._by_time = self.moved = True
                 if at > self._last:
                     self.gap = "the node has rotated the log meanwhile"
         if self._by_time:
@@ -111,10 +113,13 @@ class Lines:
         self._rest = parts.pop()
         return [self._line(part, b"\n") for part in parts]
 
-    def rest(self) -> list[tuple[str, int, bytes]]:
-        """What came after the last line's end, when nothing more will come."""
+    def rest(self, *, part: bool = False) -> list[tuple[str, int, bytes]]:
+        """What came after the last line's end, when nothing more will come.
+
+        :param part: it is not the whole line: what has not even a whole time is of no use.
+        """
         rest, self._rest = self._rest, b""
-        return [self._line(rest, b"")] if rest else []
+        return [self._line(rest, b"")] if rest and (b" " in rest or not part) else []
 
     @property
     def held(self) -> int:

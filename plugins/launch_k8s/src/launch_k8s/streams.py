@@ -23,6 +23,8 @@ AHEAD: Final = 1 << 20
 """Bytes that are received of a log before somebody takes them; the node keeps the rest."""
 LONGEST: Final = 8 << 20
 """Bytes of one line that are waited for; a longer one ends the reading of the log."""
+PART: Final = -1
+"""Instead of a line's second: it is not the whole line."""
 OPENERS: Final = 4
 """Threads that open streams: a node that does not answer must not hold up the logs of others."""
 IDLE: Final = 5.0
@@ -46,7 +48,7 @@ class Stream:
         """It came to its end, as far as the server says."""
         self.closed = False
         self.ragged = False
-        """It ended within a line, which is not given out."""
+        """It ended within a line."""
         self.received = 0
         self.lively = False
         """Something came."""
@@ -92,12 +94,11 @@ class Stream:
                 wire.broken = True
         if wire.over and self.ended_at is None:
             with self.lock:
-                # An answer that broke off may have ended within a line: that line is asked for again. One
-                # that is followed does so in order, too, when the API server loses the node (it says so to
-                # nobody).
-                self.ragged = self._lines.held > 0
-                if wire.ended and not self.follow:
-                    self._add(self._lines.rest())
+                # An answer may end within a line: when it breaks off, and in order, too, when the API server
+                # loses the node (it says so to nobody) or the container engine has split a line between two
+                # files. What came of it is given out, and the line is asked for again from there.
+                self.ragged = self._lines.held > 0 and (self.follow or not wire.ended)
+                self._add(self._lines.rest(part=self.ragged), part=self.ragged)
                 self.clean = wire.ended
                 self.ended_at = time.monotonic()
 
@@ -119,7 +120,10 @@ class Stream:
                     break
                 self._queue.popleft()
                 self.size -= len(data)
-                position.advance(at, second)
+                if second == PART:
+                    position.offset = len(data)
+                else:
+                    position.advance(at, second)
             if self._skip.gap is not None:
                 self.gap, self._skip.gap = self._skip.gap, None
         return b"".join(found)
@@ -130,12 +134,6 @@ class Stream:
             again = self.paused and not self.full
             self.paused = self.paused and not again
         return again
-
-    def settle(self) -> None:
-        """There is nobody left to ask: what came of the last line is all."""
-        with self.lock:
-            self.ragged = False
-            self._add(self._lines.rest())
 
     def stop(self) -> None:
         """Make room for another: it will be read again later."""
@@ -148,12 +146,15 @@ class Stream:
         self.error = error
         self.ended_at = time.monotonic()
 
-    def _add(self, lines: list[tuple[str, int, bytes]]) -> None:
+    def _add(self, lines: list[tuple[str, int, bytes]], *, part: bool = False) -> None:
         wanted = self._skip.wanted
         for at, second, data in lines:
             if wanted(at):
                 full = self._prefix + data if self._prefix else data
-                self._queue.append((at, second, full))
+                if self._skip.moved and not self._queue:
+                    # The line that was read in part has gone with the file: this one goes on after it.
+                    self._skip.moved, self.position.offset = False, 0
+                self._queue.append((at, PART if part else second, full))
                 self.size += len(full)
 
 
