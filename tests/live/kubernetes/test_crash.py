@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from launchcore.agent.failpoints import NAMES
 from launchcore.plugin import RunState
 from scripts.cluster import Cluster
 from tests.crash import invariants
@@ -68,6 +69,45 @@ def test_the_agent_is_killed_while_it_cancels(
     invariants.starts_once(world)
     invariants.nothing_left(world)
     assert [what for what, _, _ in world.records()] == ["start"]
+
+
+@pytest.mark.parametrize("point", ["recover.before", "recover.after"])
+def test_the_agent_is_killed_while_it_recovers(
+    world: KubernetesWorld, own_cluster: Cluster, point: str
+) -> None:
+    """The successor dies too, while it adopts; the third one finishes."""
+    world.recording_queue()
+    world.submit(seconds=1.0, lines=10)
+    first = world.agent("one", failpoints="execute.after_start=kill", ready=False)
+    assert first.died() == -signal.SIGKILL, first.text()
+    second = world.agent("one", failpoints=f"{point}=kill", ready=False)
+    assert second.died() == -signal.SIGKILL, second.text()
+
+    world.agent("one")
+    runs = world.finished()
+
+    invariants.check_all(world, runs, limit=2, lines=10)
+
+
+def test_the_agent_is_killed_while_it_drains(world: KubernetesWorld, own_cluster: Cluster) -> None:
+    """An attempt that was being given back is not lost."""
+    world.recording_queue()
+    world.submit()
+    first = world.agent("one", failpoints="execute.prepare=sleep:1.5;release.before=kill")
+    wait_until("it is claimed", lambda: world.runs()[0].state is not RunState.QUEUED)
+    first.signal(signal.SIGTERM)
+    assert first.died() == -signal.SIGKILL, first.text()
+
+    world.agent("one")
+    invariants.check_all(world, world.finished(), limit=2)
+
+
+def test_every_failpoint_is_tried() -> None:
+    """Those of sources, builds and pushes are passed before a runner is asked; see tests/crash."""
+    elsewhere = {f"{stage}.{when}" for stage in ("source", "build", "push") for when in ("before", "after")}
+    here = {point for point, _ in JOURNEY}
+    others = {"cancel.before", "cancel.after", "recover.before", "recover.after", "release.before"}
+    assert here | others | elsewhere == NAMES
 
 
 def test_the_run_ends_while_no_agent_lives(world: KubernetesWorld, own_cluster: Cluster) -> None:
