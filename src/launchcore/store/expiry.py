@@ -82,13 +82,13 @@ _END = (
         changes=runs.c.changes + 1,
     )
 )
-_RETRIED_AT = (
+_retried_at = (
     sa.select(sa.func.min(runs.c.retry_at))
     .where(runs.c.queue_id == queues.c.id, runs.c.retry_at.is_not(None))
     .correlate(queues)
     .scalar_subquery()
 )
-_OVERDUE_AT = (
+_overdue_at = (
     sa.select(sa.func.min(runs.c.queue_until))
     .where(runs.c.queue_id == queues.c.id, runs.c.state == QUEUED, runs.c.queue_until.is_not(None))
     .correlate(queues)
@@ -99,7 +99,7 @@ DUE_QUEUES = (
     .where(
         queues.c.deleted_at.is_(None),
         sa.or_(
-            _RETRIED_AT <= bindparam("now", type_=sa.Float), _OVERDUE_AT <= bindparam("now", type_=sa.Float)
+            _retried_at <= bindparam("now", type_=sa.Float), _overdue_at <= bindparam("now", type_=sa.Float)
         ),
     )
     .order_by(queues.c.id)
