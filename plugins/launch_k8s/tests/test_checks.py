@@ -72,4 +72,8 @@ def test_odd_quotas_are_passed_over() -> None:
 
 
 def test_the_checks_have_names() -> None:
-    assert [check.name for check in checks()] == ["kubernetes", "kubernetes permissions", "kubernetes quota"]
+    assert [check.name for check in checks(ClusterSettings())] == [
+        "kubernetes",
+        "kubernetes permissions",
+        "kubernetes quota",
+    ]

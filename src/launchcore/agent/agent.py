@@ -275,12 +275,11 @@ class Agent:
         for monitor in list(self._monitors.values()):
             monitor.nudge()
 
-    def _lost(self, attempt_id: str) -> None:
-        attempt = self.roster.get(attempt_id)
-        if attempt is not None:
-            attempt.mark_lost()
-            for monitor in list(self._monitors.values()):
-                monitor.nudge()
+    def _lost(self, attempt: Attempt) -> None:
+        """This very one: another may have come in its place, under a new lease."""
+        attempt.mark_lost()
+        for monitor in list(self._monitors.values()):
+            monitor.nudge()
 
     def _unavailable(self, why: str) -> None:
         if self._away_since is None:
@@ -296,10 +295,12 @@ class Agent:
             self._closers.submit(partial(self._take_again, claim))
 
     def _take_again(self, claim: Claim) -> None:
-        """With a new lease; the old one is being let go of just now."""
-        self._lost(claim.attempt_id)
+        """With a new lease. What is here under the old one is let go of first."""
         until = time.monotonic() + self._config.lease_seconds / 2
-        while self.roster.get(claim.attempt_id) is not None and time.monotonic() < until:
+        while (here := self.roster.get(claim.attempt_id)) is not None and time.monotonic() < until:
+            if here.claim.lease.token == claim.lease.token:
+                return
+            self._lost(here)
             time.sleep(0.02)
         self._take(claim)
 
@@ -355,9 +356,10 @@ class Agent:
             renewed_age=now - self._leases.renewed_at,
             queue_away=0.0 if away is None else max(now - self._away_first, 0.001),
             watched_age={
-                name: now - monitor.last_seen
-                for name, monitor in list(self._monitors.items())
+                name: age
+                for monitor in list(self._monitors.values())
                 if monitor.busy
+                for name, age in monitor.ages(now).items()
             },
             draining=self.draining,
         )

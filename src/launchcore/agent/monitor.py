@@ -88,6 +88,15 @@ class Monitor:
         """It has something to follow."""
         return bool(self._attempts)
 
+    def ages(self, now: float) -> dict[str, float]:
+        """Seconds since the runner was heard, and since each of its watches was, if it says so."""
+        spec = self._component.spec
+        found = {spec.name: now - self.last_seen}
+        if spec.watch_ages is not None:
+            ages = spec.watch_ages(self._runner)
+            found.update({f"{spec.name} {name}": age for name, age in ages.items()})
+        return found
+
     def nudge(self) -> None:
         """Something about an attempt has changed (a stop was requested, a lease was lost)."""
         with self._wake:

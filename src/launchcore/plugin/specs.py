@@ -7,7 +7,7 @@ code asks for the class of another component.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -135,6 +135,9 @@ class RunnerSpec:
     """A queue of this type for ``launch demo``, from an instance of ``settings``. Entering it makes what a
     small Python program without dependencies needs there, without network, or raises :class:`LaunchError`
     (why it cannot be had here). Leaving it removes that; it is not left when the demo's agent goes on."""
+    watch_ages: Callable[[Any], Mapping[str, float]] | None = None
+    """Of a runner that ``create`` has made: seconds since each of its watches was heard, by any name. The
+    agent shows them among its metrics."""
     requires_environment: str | None = None
     aliases: tuple[str, ...] = ()
 

@@ -46,28 +46,14 @@ RULES: Final = (
 """What every agent needs. Queues with further objects or custom resources need the same for those."""
 
 
-def checks() -> Iterable[Check]:
-    """The cluster that an agent without settings of its own would use."""
+def checks(settings: ClusterSettings) -> Iterable[Check]:
+    """The clusters of an agent with these settings."""
+    clusters = Clusters(settings, os.environ)
     return (
-        Check(name="kubernetes", run=check_access),
-        Check(name="kubernetes permissions", run=check_permissions),
-        Check(name="kubernetes quota", run=check_quota),
+        Check(name="kubernetes", run=lambda: access(clusters)),
+        Check(name="kubernetes permissions", run=lambda: permissions(clusters)),
+        Check(name="kubernetes quota", run=lambda: quota(clusters)),
     )
-
-
-def check_access() -> CheckResult:
-    """Which cluster was found, and whether it answers."""
-    return access(_clusters())
-
-
-def check_permissions() -> CheckResult:
-    """What the agent may do in the namespaces of its runs."""
-    return permissions(_clusters())
-
-
-def check_quota() -> CheckResult:
-    """How much of the namespaces' quotas is used."""
-    return quota(_clusters())
 
 
 def access(clusters: Clusters) -> CheckResult:
@@ -195,7 +181,3 @@ def _may(api: Api, namespace: str, rule: Rule, verb: str) -> bool:
     }
     answer = api.request("POST", REVIEWS, body=body, seconds=SOON, tries=2)
     return bool((answer.get("status") or {}).get("allowed"))
-
-
-def _clusters() -> Clusters:
-    return Clusters(ClusterSettings(), os.environ)

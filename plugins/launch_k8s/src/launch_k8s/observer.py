@@ -78,10 +78,9 @@ class Observer:
         with self._lock:
             return self._ended.get(attempt)
 
-    def gauges(self) -> dict[str, float]:
-        """Seconds since each watch has heard something, and how much is followed."""
-        ages = {f"last_event_age:{each.name}": each.last_event_age for each in self._watches.all()}
-        return {**ages, "followed": float(len(self.cache.entries))}
+    def watch_ages(self) -> dict[str, float]:
+        """Seconds since each watch has heard something: an event, a bookmark, a list."""
+        return {each.name: each.last_event_age for each in self._watches.all()}
 
     # -- asked -----------------------------------------------------------------------------------
 

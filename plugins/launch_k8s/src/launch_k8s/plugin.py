@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from launch_k8s.settings import ClusterSettings, RunConfig
@@ -27,6 +27,17 @@ def _validate(plan: RunPlan, given: Given, settings: Any) -> Sequence[str]:
     return dry_run(plan, given, settings)
 
 
+def _checks(settings: Any) -> Iterable[Check]:
+    from launch_k8s.checks import checks
+
+    return checks(settings)
+
+
+def _watch_ages(runner: Any) -> Mapping[str, float]:
+    ages: Mapping[str, float] = runner.watch_ages()
+    return ages
+
+
 @hookimpl
 def launch_register_runners() -> Iterable[RunnerSpec]:
     yield RunnerSpec(
@@ -40,12 +51,7 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         watches=True,
         render=_render,
         validate=_validate,
+        checks=_checks,
+        watch_ages=_watch_ages,
         aliases=("k8s",),
     )
-
-
-@hookimpl
-def launch_checks() -> Iterable[Check]:
-    from launch_k8s.checks import checks
-
-    return checks()

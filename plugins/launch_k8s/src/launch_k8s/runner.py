@@ -82,9 +82,9 @@ class KubernetesRunner:
     def watch(self, on_change: OnChange) -> contextlib.AbstractContextManager[None]:
         return self.observer.watching(on_change)
 
-    def gauges(self) -> Mapping[str, float]:
-        """Numbers about the watches: see :meth:`Observer.gauges`."""
-        return self.observer.gauges()
+    def watch_ages(self) -> Mapping[str, float]:
+        """Seconds since each watch has heard something, by cluster, namespace and kind."""
+        return self.observer.watch_ages()
 
     def logs(self, handle: RunHandle, cursor: str | None, limit: int) -> LogBatch:
         target = target_of(handle)
