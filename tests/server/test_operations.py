@@ -135,7 +135,7 @@ def test_two_servers_on_one_database(tmp_path: Path) -> None:
     """What one is told, the other one's waiting agent hears."""
     with world(tmp_path, auth=Auth.OFF) as made:
         made.queue()
-        second = Database(tmp_path / "queue.db")
+        second = Database(made.where)
         with Serving(second, Options(auth=Auth.OFF)) as other:
             here, there = made.caller(), Caller(other.url)
             there.register(agent())

@@ -19,6 +19,7 @@ from launchcore.server.admin import DatabaseAdmin
 from launchcore.server.options import Auth, Options
 from launchcore.server.serving import Serving
 from launchcore.store.database import Database
+from tests.store.rig import new_server_database, on_server
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -95,6 +96,8 @@ class World:
 
     database: Database
     serving: Serving
+    where: Path | str
+    """Of the database."""
 
     @property
     def admin(self) -> DatabaseAdmin:
@@ -118,13 +121,17 @@ class World:
 
 @contextlib.contextmanager
 def world(folder: Path, **options: Any) -> Iterator[World]:
-    """For use as a context. Without other options, every request needs a token."""
-    database = Database(folder / "queue.db")
+    """For use as a context. Without other options, every request needs a token.
+
+    As the store's tests: with ``LAUNCHCORE_TEST_DATABASE=postgresql`` the database is on the tests' server.
+    """
+    where = new_server_database() if on_server() else folder / "queue.db"
+    database = Database(where)
     try:
         with Serving(
             database, Options(**{"auth": Auth.REQUIRED, "sweep_seconds": 3600.0, **options})
         ) as serving:
-            yield World(database, serving)
+            yield World(database, serving, where)
     finally:
         database.close()
 
