@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from launchcore.cli.exits import Exit
 from tests.cli.conftest import Launch
-from tests.cli.player import create_queue
+from tests.cli.player import create_queue, player
+from tests.store.rig import failure
 
 IMAGE = ("--image", "busybox")
 
@@ -90,6 +93,23 @@ def test_retry_takes_what_did_not_succeed(launch: Launch) -> None:
     assert again.code == Exit.OK
     (made,) = again.lines
     assert launch("show", made, "--json").json["run"]["retry_of"] == first
+
+
+def test_watching_an_array_waits_for_all_of_its_runs(launch: Launch, home: Path) -> None:
+    def perform(names: list[str]) -> None:
+        with player(os.environ["LAUNCHCORE_BASE_URL"]) as agent:
+            agent.perform()
+            names.append(agent.perform(failure=failure(), exit_code=3).run_id)
+
+    failed: list[str] = []
+    thread = threading.Thread(target=perform, args=(failed,))
+    thread.start()
+    result = launch("submit", *IMAGE, "--array", "x=1,2", "--watch", "--", "true")
+    thread.join(60)
+
+    assert result.code == Exit.FAILED
+    assert "succeeded after" in result.err
+    assert f"run {failed[0]} failed after" in result.err
 
 
 def test_the_same_key_is_the_same_array(launch: Launch) -> None:

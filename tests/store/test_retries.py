@@ -18,7 +18,6 @@ from launchcore.plugin import (
 )
 from launchcore.queues.base import JobDefinition, RunInfo
 from launchcore.queues.retries import beyond, policy_of, retry_problems
-from launchcore.store import expiry
 from tests.store.rig import LOST_AFTER, Agent, Rig
 
 OPEN = RetryPolicy(max_retries=3, reasons=(Reason.OUT_OF_MEMORY,), jitter=0.0)
@@ -26,7 +25,7 @@ OPEN = RetryPolicy(max_retries=3, reasons=(Reason.OUT_OF_MEMORY,), jitter=0.0)
 
 def sweep(rig: Rig) -> None:
     """What a server does every few seconds, whether agents live or not."""
-    rig.database.write(lambda tx: expiry.everything(tx, lost_after=LOST_AFTER))
+    rig.database.sweep(lost_after=LOST_AFTER)
 
 
 def again(rig: Rig, agent: Agent, seconds: float = 4000.0) -> Any:

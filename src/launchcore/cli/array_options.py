@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,16 +103,34 @@ def watch_array(queues: Service, array: ArrayInfo, *, base_url: str | None) -> E
 
 def watch_all(queues: Service, runs: Sequence[RunInfo]) -> Exit:
     """Wait until each of them has ended, and say how; the exit code of the one that did worst."""
-    from launchcore.cli.follow import WAIT, ending, exit_of
+    from launchcore.cli.follow import ending, exit_of
 
     worst = Exit.OK
     for each in runs:
         run = each
         while not run.state.final:
-            run = queues.wait(run.id, run.changes, timeout=WAIT)
+            run = _next(queues, run)
         say(f"{ending(run)} ({run.spec.name})")
         worst = max(worst, exit_of(run))
     return worst
+
+
+def _next(queues: Service, run: RunInfo) -> RunInfo:
+    """The run when it has changed. A queue that is away for a while is asked again."""
+    from launchcore.cli.follow import PATIENCE, WAIT
+    from launchcore.plugin import QueueUnavailable
+
+    deadline, pause = time.monotonic() + PATIENCE, 0.5
+    while True:
+        try:
+            return queues.wait(run.id, run.changes, timeout=WAIT)
+        except QueueUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            if pause == 0.5:
+                say(f"! the queue is not available ({error}); asking again")
+        time.sleep(pause)
+        pause = min(pause * 2, 10.0)
 
 
 def retry_array(queues: Service, array: ArrayInfo, *, by: str, watch: bool, as_json: bool) -> Exit:
