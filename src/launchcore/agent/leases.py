@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from launchcore.agent.attempt import Attempt
 from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.roster import Roster
 from launchcore.plugin import (
@@ -33,7 +34,7 @@ class LeaseKeeper:
         failpoints: Failpoints,
         *,
         lease_seconds: float,
-        lost: Callable[[str], None],
+        lost: Callable[[Attempt], None],
         unavailable: Callable[[str], None],
         damaged: Callable[[QueueDamaged], None],
         replaced: Callable[[str], None],
@@ -115,6 +116,6 @@ class LeaseKeeper:
         gone = frozenset(lost)
         for attempt in attempts:
             if attempt.id in gone:
-                self._lost(attempt.id)
+                self._lost(attempt)
             else:
                 attempt.renewed(asked + self._lease_seconds)

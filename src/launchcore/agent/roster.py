@@ -32,14 +32,17 @@ class Roster:
     def prepared(self, attempt: Attempt) -> None:
         """It no longer takes one of the stage workers."""
         with self._changed:
-            self._preparing.discard(attempt.id)
-            self._changed.notify_all()
+            if self._attempts.get(attempt.id) is attempt:
+                self._preparing.discard(attempt.id)
+                self._changed.notify_all()
 
     def remove(self, attempt: Attempt) -> None:
+        """This very one: another may have come in its place, under a new lease."""
         with self._changed:
-            self._attempts.pop(attempt.id, None)
-            self._preparing.discard(attempt.id)
-            self._changed.notify_all()
+            if self._attempts.get(attempt.id) is attempt:
+                del self._attempts[attempt.id]
+                self._preparing.discard(attempt.id)
+                self._changed.notify_all()
 
     def get(self, attempt_id: str) -> Attempt | None:
         return self._attempts.get(attempt_id)
