@@ -116,9 +116,10 @@ class LogPump:
             self._rewind(behind)
         return self.read
 
-    def close(self) -> None:
-        """Leave what waits on the disk to a successor."""
-        if self._pending and self._clean:
+    def close(self, *, ours: bool = True) -> None:
+        """Leave what waits to a successor, on the disk; of an attempt that is not ours any more, only what
+        is there already."""
+        if ours and self._pending and self._clean:
             self._to_spool()
         self._spool.close()
 

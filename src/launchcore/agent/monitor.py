@@ -206,7 +206,7 @@ class Monitor:
             if attempt.lost and not attempt.closing:
                 pump = self._forget(attempt)
                 if pump is not None:
-                    pump.close()
+                    pump.close(ours=False)
                 self._closer.drop(attempt)
 
     def _cancel_stopped(self, attempts: list[Attempt], now: float) -> None:
