@@ -38,7 +38,9 @@ QUEUES = {
     "narrow": {"max_running": 2, "retry": RetryPolicy(max_lost=2)},
     "wide": {
         "type": "bound",
-        "retry": RetryPolicy(max_lost=3, reasons=(Reason.USER_ERROR,), max_retries=2, delay_seconds=7.0),
+        "retry": RetryPolicy(
+            max_lost=3, reasons=(Reason.USER_ERROR,), max_retries=2, delay_seconds=7.0, jitter=0.0
+        ),
     },
     "fair": {"max_running_per_submitter": 2, "max_running": 5, "retry": RetryPolicy(max_preempted=1)},
 }
@@ -132,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.arrays)
     @rule(which=number)
     def cancel_array(self, which: int) -> None:
-        array = self._pick(sorted(self.arrays), which)
+        array = self._pick(list(self.arrays), which)
         self.rig.service.cancel_array(array)
         for run in self.rig.service.list_runs(RunFilter(array=array)).runs:
             assert run.state.final or run.cancel_requested_at is not None

@@ -151,7 +151,8 @@ def claim(
             return Found()
         if key and not heads and (earlier := adoption.again(transaction, agent, key)):
             return Found(claims=tuple(earlier))
-        heads.append(_brought_up_to_date(transaction, head, agent, lost_after))
+        latest = _brought_up_to_date(transaction, head, agent, lost_after)
+        heads += [latest] if latest is not None else []  # deleted meanwhile
     claims: list[Claim] = []
     for head in heads:
         if head.adoptable and len(claims) < limit:
@@ -183,8 +184,7 @@ def _heads(transaction: Transaction, agent: AgentInfo, names: Sequence[str]) -> 
     found = {name: HEAD.first(connection, asked | {"name": name}) for name in dict.fromkeys(names)}
     if transaction.concurrent:
         for name in sorted(found):
-            head = found[name]
-            if head is not None and (head.max_running is not None or head.other_lanes is not None):
+            if _limits(found[name]):
                 _LOCK.first(connection, {"name": name})
                 found[name] = HEAD.first(connection, asked | {"name": name})
     return [head for head in found.values() if head is not None]
@@ -204,7 +204,16 @@ def _brought_up_to_date(transaction: Transaction, head: Any, agent: AgentInfo, l
     if not (due or retry or overdue):
         return head
     asked = {"name": head.name, "host": agent.host, "agent": agent.name}
-    return HEAD.first(transaction.connection, asked)
+    latest = HEAD.first(transaction.connection, asked)
+    if transaction.concurrent and _limits(latest) and not _limits(head):
+        _LOCK.first(transaction.connection, asked)  # a retry that has come due brought the first lane
+        latest = HEAD.first(transaction.connection, asked)
+    return latest
+
+
+def _limits(head: Any) -> bool:
+    """Whether the queue limits what runs, as far as anything waits for it."""
+    return head is not None and (head.max_running is not None or head.other_lanes is not None)
 
 
 def _in_turn(transaction: Transaction, heads: Iterable[Any], limit: int) -> list[tuple[Any, Any]]:
