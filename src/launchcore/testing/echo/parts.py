@@ -87,7 +87,8 @@ class EchoBuilder:
 
     def name(self, plan: BuildPlan) -> str:
         """The image's name: repository, and a hash of the content."""
-        content = json.dumps([plan.tree.identity, plan.dockerfile, plan.command, dict(plan.build_args)])
+        what = [plan.tree.identity, plan.dockerfile, plan.build_context, plan.command, dict(plan.build_args)]
+        content = json.dumps(what)
         tag = hashlib.sha256(content.encode()).hexdigest()[:12]
         return f"{plan.destination.repository if plan.destination else 'echo'}:{tag}"
 
