@@ -66,11 +66,15 @@ def test_an_mpijob_s_workers_wait_for_its_launcher() -> None:
           mpiReplicaSpecs:
             Launcher: {template: {spec: {containers: [{name: l}]}}}
             Worker: {template: {spec: {containers: [{name: w}]}}}
-        """
+        """,
+        gpus=4,
     )
     replicas = bundle.main["spec"]["mpiReplicaSpecs"]
     assert replicas["Launcher"]["template"]["spec"]["containers"][0]["args"] == ["python", "train.py"]
-    assert "args" not in replicas["Worker"]["template"]["spec"]["containers"][0]
+    worker = replicas["Worker"]["template"]["spec"]["containers"][0]
+    assert "args" not in worker
+    assert worker["resources"]["limits"] == {"nvidia.com/gpu": 4}
+    assert "resources" not in replicas["Launcher"]["template"]["spec"]["containers"][0]
     assert bundle.kind.version == "v2beta1"
     assert bundle.main_container == "l"
 

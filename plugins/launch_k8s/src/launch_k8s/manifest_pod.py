@@ -75,7 +75,7 @@ def fill_pod(pod: PodTemplate, main: dict[str, Any], order: Order) -> None:
         names = [*config.image_pull_secrets, *([pull] if pull else [])]
         spec.setdefault("imagePullSecrets", []).extend({"name": name} for name in names)
     _command(main, order.plan, config, commanded=pod.commanded)
-    resources(main, order.plan, config)
+    resources(main, order.plan, config, gpus=config.gpus if pod.computes else 0)
     _volumes(spec, main, order)
     secure(spec, config)
     main["env"] = environment(main, order, home=given_user(spec, config))

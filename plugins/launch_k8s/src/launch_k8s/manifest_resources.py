@@ -11,7 +11,7 @@ from launch_k8s.settings import RunConfig
 from launchcore.plugin import RunPlan
 
 
-def resources(main: dict[str, Any], plan: RunPlan, config: RunConfig) -> None:
+def resources(main: dict[str, Any], plan: RunPlan, config: RunConfig, *, gpus: int) -> None:
     """Fill the container's resources, in place. The template's win, and a run's smaller memory limit.
 
     :raises LaunchError: ``config_error``: what is no quantity.
@@ -27,8 +27,8 @@ def resources(main: dict[str, Any], plan: RunPlan, config: RunConfig) -> None:
         for name, value in merged.items():
             _check(name, value)
         found[part] = merged
-    if config.gpus:
-        found["limits"].setdefault(config.gpu_type, config.gpus)
+    if gpus:
+        found["limits"].setdefault(config.gpu_type, gpus)
     if plan.limits.memory_bytes:
         _limit_memory(found, plan.limits.memory_bytes)
     main["resources"] = {key: value for key, value in found.items() if value}

@@ -61,6 +61,8 @@ class PodTemplate:
     """Its pods' main container decides, where one of several does."""
     commanded: bool
     """Its main container runs the run's command."""
+    computes: bool = True
+    """Its main container gets the queue's GPUs."""
 
     @property
     def spec(self) -> dict[str, Any]:
