@@ -187,7 +187,8 @@ def _templates(manifest: dict[str, Any], kind: KindInfo) -> tuple[PodTemplate, .
             path=path,
             body=body,
             main=at == main,
-            commanded=_commanded(kind, at == main or "Launcher" in path),
+            commanded=_commanded(kind, at == main),
+            computes=not (kind.kind == "MPIJob" and at == main),  # its launcher only starts the others
         )
         for at, (path, body) in enumerate(found)
     )
