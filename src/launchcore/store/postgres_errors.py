@@ -74,8 +74,11 @@ def translate(name: str, code: str | None, text: str, *, opening: bool, busy_sec
         )
     if code is None or code.startswith("08") or code in _GONE | _BUSY | _READ_ONLY | _REFUSED:
         return QueueUnavailable(f"the queue database {name} cannot be reached now: {cause}")
+    data = code.startswith("22")  # a number that is too large, a text with a NUL: whoever gave it can mend it
     return LaunchError(
-        f"the queue database refused a statement: {cause}", reason=Reason.INFRASTRUCTURE, fault=Fault.CORE
+        f"the queue database {'cannot hold a value' if data else 'refused a statement'}: {cause}",
+        reason=Reason.CONFIG_ERROR if data else Reason.INFRASTRUCTURE,
+        fault=Fault.USER if data else Fault.CORE,
     )
 
 
