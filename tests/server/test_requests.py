@@ -280,3 +280,44 @@ def raw(world: World, sent: str) -> bytes:
         except ConnectionError:
             pass
         return said
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, -(2**31) - 1, 2**63 - 1])
+@pytest.mark.parametrize("text", ["x", "nul \0 nul", "\U0010ffff"])
+def test_values_that_not_every_database_holds(admin: Caller, number: int, text: str) -> None:
+    """They are stored, or refused: never a failure."""
+    info = {"name": f"a{number}", "session": text, "host": text, "pid": number, "version": text, "queues": []}
+    lease = {"attempt_id": "0123456789ab-1", "token": text, "expires_at": 0.0}
+    event = {"at": 1e300, "stage": "build", "what": text, "detail": text, "seconds": 1e300}
+    outcome = {"verdict": "succeeded", "exit_code": number, "signal": number, "usage": {text: 1e300}}
+    log = {"offset": max(0, number), "data": "eA==", "cursor": text}
+    retry = {"max_lost": number, "max_retries": number, "delay_seconds": 1e300}
+    asked = [
+        ("/v1/agents/register", {"agent": {**info, "max_jobs": number}, "lease_seconds": 30}),
+        (
+            "/v1/agents/claim",
+            {"agent": info, "queues": [text], "limit": number, "lease_seconds": 30, "key": text},
+        ),
+        ("/v1/agents/renew", {"agent": info, "leases": [lease], "lease_seconds": 30}),
+        ("/v1/agents/stops", {"agent": info, "known": [text]}),
+        ("/v1/agents/reclaim", {"agent": info, "lease_seconds": 30}),
+        ("/v1/attempts/release", {"lease": lease, "detail": text}),
+        ("/v1/attempts/ended", {"attempts": [text, f"0123456789ab-{abs(number)}"]}),
+        ("/v1/queues", {"name": "q", "config": {"type": text, "max_running": number, "retry": retry}}),
+        ("/v1/runs", {"queue": text, "spec": spec(name=text)}),
+        ("/v1/runs", {"queue": "default", "spec": spec(command=(text,), variables={text: number})}),
+        ("/v1/jobs", {"name": "j", "definition": {"source": {"type": text}, "description": text}}),
+        ("/v1/tokens", {"name": text, "scopes": [f"agent:{text}"], "expires_at": 1e300}),
+        ("/v1/tokens", {"name": "x", "scopes": ["read"], "expires_at": 1e300}),
+        ("/v1/agents/unregister", {"agent": info}),
+    ]
+    for path, value in asked:
+        answer = admin.post(path, value)
+        assert answer.status_code < 500, (path, answer.text)
+    for update in ({"events": [event]}, {"outcome": outcome}, {"log": log}, {"image": text}):
+        answer = admin.post("/v1/attempts/writes", {"writes": [{"lease": lease, "update": update}]})
+        assert answer.status_code < 500, answer.text
+    for query in (f"offset={number}", f"limit={number}", f"attempt={number}"):
+        assert admin.get(f"/v1/runs/none/logs?{query}").status_code < 500
+    for path in (f"/v1/runs?limit={number}", f"/v1/audit?limit={number}", f"/v1/runs?before={number}"):
+        assert admin.get(path).status_code < 500

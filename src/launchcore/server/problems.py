@@ -21,6 +21,7 @@ from launchcore.plugin import (
 from launchcore.queues.base import NotFound
 from launchcore.queues.wire import PROBLEM_TYPE, Problem
 from launchcore.server.strict import Malformed
+from launchcore.store.engine import Conflict
 
 URN = "urn:launchcore:problem:"
 RETRY_SECONDS = 1
@@ -114,6 +115,8 @@ def of(error: Exception) -> Rendered:
         return Rendered(problem=problem("lease_lost", str(error)))
     if isinstance(error, AgentNameTaken):
         return Rendered(problem=problem("agent_name_taken", str(error)))
+    if isinstance(error, Conflict):
+        return Rendered(problem=problem("conflict", "somebody else was quicker", hint="look, and try again"))
     if isinstance(error, LaunchError):
         return Rendered(problem=_of_launch_error(error))
     return Rendered(problem=problem("internal", "it is in the server's log, under this request's id"))

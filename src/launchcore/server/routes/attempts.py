@@ -13,6 +13,7 @@ from launchcore.store import attempts, guards
 from launchcore.store.writer import Transaction
 
 _MOST_ASKED = 10_000
+_LONGEST_LOG = 1 << 53
 
 
 async def writes(call: Call) -> Answer:
@@ -86,8 +87,8 @@ def _sizes(call: Call, asked: Writes) -> None:
         log = write.update.log
         if log is not None and len(log.data) > limit:
             raise Refusal("too_large", f"a piece of a log has {len(log.data)} bytes; {limit} are the most")
-        if log is not None and log.offset < 0:
-            raise Refusal("invalid", "a log begins at offset 0")
+        if log is not None and not 0 <= log.offset <= _LONGEST_LOG:
+            raise Refusal("invalid", "no log has such an offset")
         state = write.update.state
         if state is not None and (state.final or state is RunState.QUEUED):
             raise Refusal("invalid", f"an attempt cannot be written as {state.value}; it ends by its outcome")
