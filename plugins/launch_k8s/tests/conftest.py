@@ -1,4 +1,4 @@
-"""The scripted API server, and a runner on it."""
+"""The scripted API server, and a runner on it; a real cluster for the live tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from launch_k8s.testing.api_server import ApiServer
 from launch_k8s.testing.scripted import Bench
+
+from tests.live.kubernetes.cluster import cluster, empty_registry, own_cluster
+
+__all__ = ["cluster", "empty_registry", "own_cluster"]
 
 
 @pytest.fixture

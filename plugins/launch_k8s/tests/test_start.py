@@ -217,3 +217,41 @@ def test_a_cluster_that_is_away_cannot_say_that_there_is_nothing(bench: Bench) -
     bench.server.faults.add("GET", "/jobs", times=100, drop=True)
     with pytest.raises(LaunchError, match="does not answer"):
         bench.runner.find(bench.plan("true").attempt_id)
+
+
+def test_a_namespace_that_the_agent_may_not_see_is_none_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = bench.start("true", config=RunConfig(namespace="team-a"))
+    for where in ("/v1/jobs", "/default/jobs"):
+        bench.server.faults.add("GET", where, times=9, code=403)
+    other = bench.again()
+    assert other.find(handle.attempt_id) == handle
+    assert other.find(bench.plan("true").attempt_id) is None
+    assert [each.attempt_id for each in other.owned()] == [handle.attempt_id]
+
+
+def test_pods_are_found_by_the_label_of_their_kind(bench: Bench) -> None:
+    bench.server.store.kinds["example.com/v1"] = {"trainings": "Training"}
+    spec = {"template": {"spec": {"containers": [{"name": "main"}]}}}
+    config = RunConfig(
+        manifest={"apiVersion": "example.com/v1", "kind": "Training", "spec": spec},
+        pod_selector="app=training,training={name}",
+    )
+    with bench.watching():
+        handle = bench.start("true", config=config)
+        name = handle.data["name"]
+        running = {
+            "name": "main",
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}},
+        }
+        pod = {
+            "metadata": {"name": f"{name}-0", "labels": {"app": "training", "training": name}},
+            "spec": {"containers": [{"name": "main"}]},
+            "status": {"phase": "Running", "containerStatuses": [running]},
+        }
+        bench.server.machine.held = lambda _: True
+        bench.server.store.create("pods", "default", pod)
+        bench.wait_told(handle, Phase.RUNNING)
+        assert bench.status(handle, bench.again()).phase is Phase.RUNNING

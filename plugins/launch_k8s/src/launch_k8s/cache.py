@@ -15,7 +15,7 @@ import attrs
 
 from launch_k8s.diagnosis import Observed
 from launch_k8s.names import ATTEMPT
-from launch_k8s.places import Place, Target, attempt_of
+from launch_k8s.places import Place, Target, attempt_of, pod_label
 from launch_k8s.pods import main_status, trim_main, trim_pod
 from launch_k8s.times import unix
 from launchcore.plugin import RunHandle, RunStatus
@@ -122,9 +122,11 @@ class Cache:
             entry = self.follow(attempt, target.place)
             entry.handle, entry.target, entry.expected = handle, target, False
             selector = target.place.kind.pod_selector(target.name)
-            if selector:
-                label, _, value = selector.partition("=")
-                self._selected[label, value] = attempt
+            label = pod_label(target.place.kind.selector)
+            for part in (selector or "").split(","):
+                key, _, value = part.partition("=")
+                if label and key.strip() == label:
+                    self._selected[label, value.strip()] = attempt
             if main is not None:
                 entry.known_at = time.monotonic()
                 entry.pods_seen = True  # there were none before it

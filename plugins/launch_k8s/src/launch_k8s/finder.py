@@ -109,7 +109,13 @@ class Finder:
                     for main in found:
                         yield attrs.evolve(place, namespace=str(main["metadata"]["namespace"])), main
             if key not in wide:
-                for main in self._list(place, wanted):
+                try:
+                    found = self._list(place, wanted)
+                except ApiError as error:
+                    if error.code == 403 and not self._book.has(place):
+                        continue  # nor could this agent have made anything there
+                    raise
+                for main in found:
                     yield place, main
 
     def _may_look_everywhere(self, key: tuple[str | None, str, str]) -> bool:
@@ -136,10 +142,12 @@ class Finder:
         for cluster in self._clusters.names():
             try:
                 api = self._clusters.api(cluster)
-                names = self._clusters.settings.namespaces or (api.namespace,)
+                namespaces = self._clusters.settings.namespaces or (api.namespace,)
             except LaunchError:
                 if cluster is None and self._clusters.settings.clusters:
                     continue  # an agent may have further clusters only
                 raise
-            usual += [(cluster, name) for name in names]
-        return self._book.all(usual)
+            usual += [(cluster, name) for name in namespaces]
+        # A cluster that was taken out of the configuration cannot be asked for ever.
+        names = self._clusters.names()
+        return [place for place in self._book.all(usual) if place.cluster in names]

@@ -17,7 +17,7 @@ from launch_k8s.diagnosis import diagnose
 from launch_k8s.errors import ApiAway, ApiError, one_line
 from launch_k8s.events import Events
 from launch_k8s.names import attempt_selector, selector
-from launch_k8s.places import Place, Target, target_of
+from launch_k8s.places import Place, Target, pod_label, target_of
 from launch_k8s.sight import Sight, sight_of
 from launch_k8s.starter import is_held, let_go
 from launch_k8s.watches import Watches
@@ -131,6 +131,8 @@ class Observer:
             entry = self.cache.entries.get(handle.attempt_id)
             if entry is not None and entry.clear:
                 return sight_of(entry, over=self._status(entry).phase.final)
+            if entry is not None and self._on_change is not None:
+                return Sight(sources=(), several=False, over=False)  # the watches are about to look at it
         at, known = self._sights.get(handle.attempt_id, (0.0, None))
         if known is not None and (known.over or time.monotonic() - at < GLIMPSE):
             return known
@@ -178,7 +180,7 @@ class Observer:
         ours = attempt_selector(alone[0].attempt_id) if alone else selector(self._owner)
         wanted = {handle.attempt_id for handle, _ in group}
         for each in sorted({target.place.kind.selector for _, target in group}):
-            theirs = alone[1].place.kind.pod_selector(alone[1].name) if alone else each.partition("=")[0]
+            theirs = alone[1].place.kind.pod_selector(alone[1].name) if alone else pod_label(each)
             listed = api.pages(
                 path_of(POD_KIND, place.namespace), labelSelector=theirs if each and theirs else ours
             )

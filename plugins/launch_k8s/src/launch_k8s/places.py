@@ -52,6 +52,16 @@ class Target:
         return self.place.path(self.name)
 
 
+def pod_label(selector: str) -> str:
+    """The label by which the pods of a kind name their object: of ``a=b,job={name}`` it is ``job``.
+
+    ``""`` for kinds whose pods have our own labels.
+    """
+    parts = selector.split(",")
+    named = next((part for part in parts if "{name}" in part), parts[0])
+    return named.partition("=")[0].strip()
+
+
 def handle_of(place: Place, main: Mapping[str, Any]) -> RunHandle:
     """The handle of a main object: from what it carries itself, so that whoever finds it makes the same."""
     meta = main["metadata"]
@@ -113,6 +123,11 @@ class PlaceBook:
         }
         with self._lock:
             return list({**found, **self._known()}.values())
+
+    def has(self, place: Place) -> bool:
+        """Whether something was made there."""
+        with self._lock:
+            return place.key in self._known()
 
     def add(self, place: Place) -> None:
         """Remember a place, before anything is made there."""

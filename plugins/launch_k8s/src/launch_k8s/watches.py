@@ -11,7 +11,7 @@ import attrs
 from launch_k8s.api import path_of
 from launch_k8s.cache import Cache, Entry
 from launch_k8s.clusters import POD_KIND, Clusters
-from launch_k8s.places import Place
+from launch_k8s.places import Place, pod_label
 from launch_k8s.watch import Watch
 
 
@@ -98,7 +98,7 @@ class Watches:
 
     def _wanted(self, place: Place) -> list[tuple[tuple[Any, ...], str, str]]:
         """What has to be watched: key, path, label selector."""
-        label = place.kind.selector.partition("=")[0]
+        label = pod_label(place.kind.selector)
         where = (place.cluster, place.namespace)
         return [
             ((*where, "main", place.kind.group, place.kind.plural), place.path(), self._owned),
@@ -107,11 +107,11 @@ class Watches:
 
 
 def _covers(place: Place) -> Callable[[Entry], bool]:
-    label = place.kind.selector.partition("=")[0]
+    label = pod_label(place.kind.selector)
     where = (place.cluster, place.namespace)
 
     def covers(entry: Entry) -> bool:
         mine = (entry.place.cluster, entry.place.namespace)
-        return mine == where and entry.place.kind.selector.partition("=")[0] == label
+        return mine == where and pod_label(entry.place.kind.selector) == label
 
     return covers
