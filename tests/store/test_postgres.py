@@ -429,6 +429,20 @@ class TestBell:
                 other.bell.ring(["queue:default"])
             assert ear.wait(SOON)
 
+    def test_what_arrives_with_an_answer_is_heard(
+        self, database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both send all the time, so that most messages arrive while the other one waits for an answer."""
+        monkeypatch.setattr(bell_postgres, "RECHECK_SECONDS", 3600.0)
+        heard: set[str] = set()
+        with open_(url) as other:
+            database.bell.hear(heard.update)
+            until(lambda: heard)  # its connection is new
+            for number in range(300):
+                other.bell.ring([f"there:{number}"])
+                database.bell.ring([f"here:{number}"])
+            until(lambda: {f"there:{number}" for number in range(300)} <= heard)
+
     def test_a_look_now_and_then_finds_what_was_lost(
         self, database: Database, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -99,11 +99,13 @@ class NotifyBell(Ears):
 
     def _attend(self, raw: psycopg.Connection[Any]) -> None:
         """Send and hear. Returns when it is to end; raises when the connection is lost."""
+        caught: list[psycopg.Notify] = []
+        raw.add_notify_handler(caught.append)  # what arrives together with an answer
         mark = self._mark(raw)
         look_at = time.monotonic() + RECHECK_SECONDS
         while True:
             self._send(raw)
-            heard = _heard(raw)
+            heard = _heard(raw, caught)
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + RECHECK_SECONDS
                 latest = self._mark(raw)
@@ -143,10 +145,11 @@ class NotifyBell(Ears):
         return raw.execute(_MARK).fetchone()
 
 
-def _heard(raw: psycopg.Connection[Any]) -> frozenset[str]:
+def _heard(raw: psycopg.Connection[Any], caught: list[psycopg.Notify]) -> frozenset[str]:
     """The topics of the messages that have arrived, without our own."""
-    topics: set[str] = set()
-    while (message := raw.pgconn.notifies()) is not None:
-        if message.be_pid != raw.pgconn.backend_pid:
-            topics.update(message.extra.decode(errors="replace").split("\n"))
-    return frozenset(topics)
+    messages = [(each.pid, each.payload) for each in caught]
+    caught.clear()
+    while (arrived := raw.pgconn.notifies()) is not None:
+        messages.append((arrived.be_pid, arrived.extra.decode(errors="replace")))
+    own = raw.pgconn.backend_pid
+    return frozenset(topic for pid, text in messages if pid != own for topic in text.split("\n"))
