@@ -218,13 +218,17 @@ class TestGoingAway:
         with open_(own_postgres.url(name)) as database, open_(own_postgres.url(name)) as other:
             EmbeddedService(other).create_queue("default", QueueConfig(type="process"))
             one = agent(database)
+            heard: set[str] = set()
+            database.bell.hear(heard.update)
+            until(lambda: "*" in heard)
+            heard.clear()
             own_postgres.kill()
             own_postgres.start()
             found: list[object] = []
             waiting = threading.Thread(target=lambda: found.append(len(one.claim(wait=SOON))))
             waiting.start()
             until(lambda: "queue:default" in database.bell._counts)
-            until(lambda: listens(own_postgres, name))
+            until(lambda: "*" in heard)  # it has a connection again
             EmbeddedService(other).submit("default", spec())
             waiting.join(SOON)
             assert found == [1]
@@ -505,10 +509,3 @@ def end_all(server: Server, url: str) -> None:
     """Every connection to a database, as an administrator would."""
     name = url.partition("@/")[2].partition("?")[0]
     server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-
-
-def listens(server: Server, database: str) -> bool:
-    query = (
-        f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}' AND query LIKE 'SELECT pg_snapshot%'"
-    )
-    return bool(server.execute(query))
