@@ -8,6 +8,7 @@ import pytest
 
 from launchcore.plugin import Fault, Limits, Reason, RunState
 from launchcore.queues.base import RunInfo
+from scripts.cluster import Cluster
 from tests.crash import invariants
 from tests.crash.world import wait_until
 from tests.live.kubernetes.cluster import LiveCluster
@@ -176,18 +177,28 @@ def test_a_namespace_of_restricted_pods(world: KubernetesWorld, cluster: LiveClu
     cluster.remove_namespace(namespace)
 
 
-def test_a_log_of_50_mb(world: KubernetesWorld) -> None:
-    """Complete, in order, through the node's own rotation at 10 MiB."""
+def test_a_log_of_50_mb(world: KubernetesWorld, own_cluster: Cluster) -> None:
+    """Complete, in order, through the node's own rotation at 10 MiB.
+
+    It begins when the agent reads: what a node rotates away before anybody has read it is gone, and the log
+    says so.
+    """
     line = b"0123456789" * 10 + b"\n"
-    count = FLOOD // len(line)
-    world.queue()
+    pieces, size = 10, FLOOD // len(line) // 10
+    flood = f"yes {line.decode().strip()} | head -n {size}; sleep 0.2"
+    wait = "echo ready; until [ -e /history/go ]; do sleep 0.1; done"
+    script = f"{wait}; for n in $(seq {pieces}); do {flood}; done"
+    world.recording_queue()
     world.agent()
 
-    run = world.ended(world.run("sh", "-c", f"yes {line.decode().strip()} | head -n {count}"), seconds=100)
+    run = world.run("sh", "-c", script)
+    wait_until("it is read", lambda: b"ready\n" in world.log(run))
+    (world.root / "shared" / "go").touch()
+    ended = world.ended(run, seconds=100)
 
-    assert run.state is RunState.SUCCEEDED, world.report()
-    stored = world.log(run.id)
+    assert ended.state is RunState.SUCCEEDED, world.report()
+    stored = world.log(run)
     written = stored[stored.find(line) :]
-    assert len(written) == count * len(line), stored[-500:]
-    assert hashlib.sha256(written).digest() == hashlib.sha256(line * count).digest()
+    assert len(written) == pieces * size * len(line), stored[-500:]
+    assert hashlib.sha256(written).digest() == hashlib.sha256(line * size * pieces).digest()
     invariants.nothing_left(world)
