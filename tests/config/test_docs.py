@@ -100,7 +100,7 @@ def test_every_key_of_the_agent_is_in_the_table() -> None:
 
 
 def test_every_key_of_a_queue_is_in_the_table() -> None:
-    table = TEXT.partition("## Queues")[2].partition("### Macros")[0]
+    table = TEXT.partition("## Queues")[2].partition("\n### ")[0]
     named = [
         word.strip("` ")
         for line in table.splitlines()
