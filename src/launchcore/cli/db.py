@@ -15,7 +15,7 @@ app = new_app()
 
 @app.callback()
 def group() -> None:
-    """Look after the databases of queues."""
+    """Copy a queue's database to a server."""
 
 
 @app.command("copy")
