@@ -88,6 +88,7 @@ def test_an_agent_that_dies_while_it_starts_leaves_nothing_that_runs(
     assert (jobs(bench), secrets(bench)) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_start_whose_last_answer_was_lost_is_seen_to(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with bench.watching():
         away = bench.server.faults.add("PATCH", "/jobs", times=1000, drop=True)
@@ -213,6 +214,7 @@ def test_an_attempt_in_a_namespace_of_its_queue_is_found_by_a_restarted_agent(be
     assert [each.attempt_id for each in bench.again().owned()] == [handle.attempt_id]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_away_cannot_say_that_there_is_nothing(bench: Bench) -> None:
     bench.server.faults.add("GET", "/jobs", times=100, drop=True)
     with pytest.raises(LaunchError, match="does not answer"):

@@ -31,6 +31,7 @@ def test_lines_come_while_it_runs(bench: Bench) -> None:
     assert found == b"one\n"
 
 
+@pytest.mark.slow
 def test_streams_that_break_off_lose_and_repeat_nothing(bench: Bench) -> None:
     cut, reads = threading.Event(), itertools.count()
 
@@ -85,6 +86,7 @@ def test_an_api_server_that_is_away_only_delays(bench: Bench) -> None:
     assert gaps == []
 
 
+@pytest.mark.slow
 def test_a_megabyte_in_small_pieces_by_agents_that_come_and_go(bench: Bench) -> None:
     handle = bench.start("sh", "-c", "yes 'a line of some length, as they are' | head -n 30000")
     bench.end(handle)
@@ -101,6 +103,7 @@ def test_a_megabyte_in_small_pieces_by_agents_that_come_and_go(bench: Bench) -> 
     assert found == b"a line of some length, as they are\n" * 30000
 
 
+@pytest.mark.slow
 def test_a_line_longer_than_the_limit_comes_in_parts(bench: Bench) -> None:
     handle = bench.start("sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end")
     bench.end(handle)

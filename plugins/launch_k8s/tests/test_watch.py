@@ -51,6 +51,7 @@ def test_streams_that_break_off_are_opened_again(bench: Bench) -> None:
         check_end(bench, handle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [{"code": 410}, {"event": 410}, {"event": 500, "reason": "InternalError"}])
 def test_a_version_that_was_forgotten_is_no_end(bench: Bench, fault: dict[str, Any]) -> None:
     with bench.watching():
@@ -62,6 +63,7 @@ def test_a_version_that_was_forgotten_is_no_end(bench: Bench, fault: dict[str, A
         check_end(bench, handle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [429, 500])
 def test_a_storm_of_refusals_is_waited_out(bench: Bench, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "AGAIN", (0.05, 0.5))
@@ -74,6 +76,7 @@ def test_a_storm_of_refusals_is_waited_out(bench: Bench, code: int, monkeypatch:
     assert storm.hits == storm.times
 
 
+@pytest.mark.slow
 def test_a_silent_stream_is_not_believed(
     tmp_path: Path, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +154,7 @@ def test_what_somebody_deletes_is_gone(bench: Bench) -> None:
     assert found == [Phase.GONE]
 
 
+@pytest.mark.slow
 def test_what_was_deleted_while_nobody_looked_is_gone(bench: Bench) -> None:
     with bench.watching():
         handle, gate = lasting(bench)
