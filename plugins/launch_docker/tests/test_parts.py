@@ -112,6 +112,13 @@ def test_why_a_start_failed(message: str, reason: Reason) -> None:
     assert start_failed(message, command="x").reason is reason
 
 
+def test_a_container_that_the_engine_has_forgotten_is_told() -> None:
+    error = start_failed("id already in use", command="x")
+
+    assert (error.reason, error.retryable) == (Reason.INFRASTRUCTURE, False)
+    assert "may run" in str(error.hint)
+
+
 def test_references() -> None:
     found = reference(ImageRef(name="localhost:5000/a/b:1", digest="sha256:0"))
     assert (found.host, found.name, found.tag, found.digest) == (

@@ -180,7 +180,16 @@ def start_failed(message: str, *, command: str) -> LaunchError:
             fault=Fault.INFRASTRUCTURE,
             hint="`launch queue show` shows the queue's configuration; its owner can change it",
         )
-    return LaunchError(f"the engine could not start the container: {said}", reason=Reason.INFRASTRUCTURE)
+    # An engine that was killed in mid-start forgets what its containerd runs, and cannot stop it either.
+    lost = "id already in use" in message
+    return LaunchError(
+        f"the engine could not start the container: {said}",
+        reason=Reason.INFRASTRUCTURE,
+        hint="the engine was killed in mid-start, and the container may run without its knowing: "
+        "`ctr -n moby tasks ls` on its machine shows it"
+        if lost
+        else None,
+    )
 
 
 def _core(said: str) -> str:
