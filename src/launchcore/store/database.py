@@ -17,6 +17,9 @@ from launchcore.store.writer import Transaction
 
 T = TypeVar("T")
 
+_PATIENCE = 60.0
+"""Seconds that a read waits for others to end, where too many read at a time."""
+
 
 class Database:
     """An open database. Its methods may be called from any thread.
@@ -39,6 +42,7 @@ class Database:
         """Queue configurations by queue and revision, which never change."""
         self.archives = self._engine.make_archives(self)
         self._readers: list[sa.Connection] = []
+        self._reading = threading.BoundedSemaphore(self._engine.most_readers)
         self._closed = False
         self._close_lock = threading.Lock()
         self._foreign: tuple[type[Exception], ...] = (
@@ -96,16 +100,21 @@ class Database:
         """
         if self.closed:
             raise QueueUnavailable("the queue database has been closed")
-        with self._translated():
-            connection = self._reader()
-            try:
-                yield connection
-                self._engine.commit(connection)
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    connection.close()  # rolls back; a new one is cheap
-                raise
-            self._keep(connection)
+        if not self._reading.acquire(timeout=_PATIENCE):
+            raise QueueUnavailable(f"the queue database {self.name} is too busy")
+        try:
+            with self._translated():
+                connection = self._reader()
+                try:
+                    yield connection
+                    self._engine.commit(connection)
+                except BaseException:
+                    with contextlib.suppress(Exception):
+                        connection.close()  # rolls back; a new one is cheap
+                    raise
+                self._keep(connection)
+        finally:
+            self._reading.release()
 
     def sweep(self, *, lost_after: float = 600.0) -> None:
         """Carry out what time alone brings, in all queues: expired leases, deadlines, retries, waits.

@@ -93,6 +93,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def most_readers(self) -> int:
+        """Connections that read at the same time, of one process."""
+        ...
+
+    @property
     def foreign(self) -> tuple[type[Exception], ...]:
         """The errors of the driver."""
         ...

@@ -96,6 +96,7 @@ class Postgres:
             given = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             raise _no_url(url, str(error)) from None
+        self.most_readers = 16
         self.foreign: tuple[type[Exception], ...] = (psycopg.Error,)
         self.name = _name(given)
         self._password = str(given.get("password") or "")

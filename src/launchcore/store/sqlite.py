@@ -45,6 +45,7 @@ class Sqlite:
     :param busy_seconds: how long to wait for another process's write before ``QueueUnavailable``.
     """
 
+    most_readers = 1000
     foreign: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path, *, busy_seconds: float) -> None:
