@@ -212,8 +212,8 @@ def measure(quick: bool) -> dict[str, Any]:
         world = KubernetesWorld(Path(tempfile.mkdtemp(prefix="lc-")), cluster)
         try:
             with agent_kubeconfig(cluster, world.root) as kubeconfig:
-                world.queue()
-                world.queue("waiting", config={"node_selector": NOWHERE})
+                world.queue(max_running=None)
+                world.queue("waiting", max_running=None, config={"node_selector": NOWHERE})
                 environ = {"KUBECONFIG": str(kubeconfig), "LAUNCHCORE_LEASE_SECONDS": "30"}
                 agent = world.agent(queues=("q", "waiting"), environ=environ)
                 world.ended(world.run("true"))
