@@ -146,6 +146,22 @@ def test_a_server_and_an_agent_in_one_command(tmp_path: Path) -> None:
     assert "made queue default" in up.said()
 
 
+def test_up_where_there_are_tokens(tmp_path: Path) -> None:
+    """Its agent gets one of its own, for as long as it runs; everybody else needs theirs."""
+    db = f"sqlite://{tmp_path}/queue.db"
+    secret = launch(tmp_path, "token", "create", "me", "--scope", "admin", "--db", db).stdout.strip()
+    with started(tmp_path, "up", "--db", db, "--log-format", "text") as up:
+        until(lambda: "polling" in up.said() or up.process.poll() is not None)
+        assert Caller(up.url).get("/v1/runs").status_code == 401
+        assert Caller(up.url, secret).get("/v1/agents").json()["agents"][0]["alive"]
+        assert up.stop(signal.SIGINT) == 0, up.said()
+    listed = json.loads(launch(tmp_path, "token", "list", "--all", "--json", "--db", db).stdout)
+    assert {token["name"]: token["revoked_at"] is not None for token in listed} == {
+        "launch-up": True,
+        "me": False,
+    }
+
+
 def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     db = f"sqlite://{tmp_path}/queue.db"
     (tmp_path / "file").write_text("no certificate")
