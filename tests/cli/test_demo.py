@@ -119,8 +119,8 @@ def test_the_demo_cleans_up_when_it_is_told_to_end(tmp_path: Path) -> None:
 
     process.send_signal(signal.SIGTERM)
 
-    process.communicate(timeout=60)
-    assert process.returncode == Exit.INTERRUPTED
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED, said
     assert agents_of(tmp_path / "demo") == []
 
 
