@@ -162,7 +162,7 @@ def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "from launchcore.plugin import LaunchError\n"
-        "import launchcore.store.sqlite\n"
+        "import launchcore.store.archives, launchcore.store.bell, launchcore.store.sqlite\n"
         "from launchcore.store.database import Database\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "try:\n"

@@ -60,8 +60,8 @@ def run_server(config: ServerConfig) -> int:
         try:
             core = make_core(database, options)
             server = Uvicorn(core, context=context, trust=config.trust_proxy)
-            _introduce(config, options, database, url_of(listening, tls=context is not None))
             with _signals(server, config, context):
+                _introduce(config, options, database, url_of(listening, tls=context is not None))
                 server.run(sockets=[listening])
         finally:
             listening.close()
