@@ -75,7 +75,9 @@ class PackagingConformance(Suite):
 
         If this fails, check ``description`` in its pyproject.toml.
         """
-        assert (metadata.metadata(self.distribution)["Summary"] or "").strip()
+        told = metadata.metadata(self.distribution)
+        assert "Summary" in told
+        assert told["Summary"].strip()
 
     def test_registration_imports_no_sdk(self) -> None:
         """``launch plugins list`` loads every plugin: an SDK takes a second, or fails.
