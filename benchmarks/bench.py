@@ -45,6 +45,7 @@ def measure(quick: bool) -> dict[str, Any]:
         found["busy"] = footprint.busy(bench, sleepers, seconds)
     found["store"] = piece("bench_store", quick)
     found["process"] = piece("bench_process", quick)
+    found["server"] = piece("bench_server", quick)
     found["docker"] = piece("bench_docker", quick)
     found["kubernetes"] = piece("bench_k8s", quick)
     found["aims"] = aims(found)
@@ -59,6 +60,19 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
         ("no-op runs end to end", throughput, "/s", ">", 200.0),
         ("claim + complete / raw SQLite", found["store"]["ratio"], "", ">", 0.6),
     ]
+    for name, aim in (("sqlite", 500.0), ("postgresql", 1500.0)):
+        served = found["server"][name]
+        if "skipped" not in served:
+            rows += [
+                (f"claim + complete over HTTP, {name}", served["claim_complete_per_s"], "/s", ">", aim),
+                (
+                    f"submit → claimed over HTTP, {name}, p50",
+                    served["submit_to_claim_ms"]["p50"],
+                    "ms",
+                    "<",
+                    50.0,
+                ),
+            ]
     docker = found["docker"]
     if "not_measured" not in docker:
         over = docker["latency"]["submit_to_started_p50_s"] - docker["latency"]["bare_create_start_p50_s"]
