@@ -59,7 +59,7 @@ class Server:
         memory = Path("/dev/shm")
         parent = memory if memory.is_dir() and not durable else None
         self.folder = Path(tempfile.mkdtemp(prefix="launch-pg-", dir=parent))
-        self.port = _free_port()
+        self.port = free_port()
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._databases: list[str] = []
@@ -300,7 +300,7 @@ def _groups() -> list[str | int] | None:
     return [] if os.getuid() == 0 else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from launchcore.queues.base import RunFilter, RunInfo, Service
 from launchcore.queues.connect import open_service
 from tests.chaos.proxy import Proxy, Weather
 from tests.crash.world import World, wait_until
+from tests.postgres import free_port
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class Served(World):
         self.seed = seed
         self.random = random.Random(seed)
         self.servers = [
-            ServerProcess(database, _free_port(), root / f"server-{number}.out") for number in range(servers)
+            ServerProcess(database, free_port(), root / f"server-{number}.out") for number in range(servers)
         ]
         for server in self.servers:
             server.start()
@@ -194,9 +194,3 @@ def serve(root: Path, database: str, *, seed: int, servers: int = 1) -> Iterator
 def seed_of_this_run() -> int:
     """From ``LAUNCHCORE_CHAOS_SEED``, else a new one: printed with every failure."""
     return int(os.environ.get("LAUNCHCORE_CHAOS_SEED") or random.SystemRandom().randrange(1 << 32))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

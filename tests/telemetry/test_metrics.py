@@ -10,6 +10,7 @@ import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from launchcore.config.address import address
 from launchcore.plugin import (
     Claim,
     Failure,
@@ -28,7 +29,7 @@ from launchcore.plugin import (
 )
 from launchcore.telemetry.gauges import Gauges
 from launchcore.telemetry.metrics import Metrics
-from launchcore.telemetry.serving import Endpoint, address, healthy
+from launchcore.telemetry.serving import Endpoint, healthy
 
 QUIET = Gauges(attempts={}, free=None, renewed_age=1.0, queue_away=0.0, watched_age={}, draining=False)
 CLAIM = Claim(
@@ -165,7 +166,7 @@ def test_an_address_that_is_taken_is_one_clear_line(scene: Scene) -> None:
     assert error.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "9464", "host", "host:", "host:x", "host:70000"])
+@pytest.mark.parametrize("text", ["", "9464", "host", "host:", "host:x", "host:70000", "a b:1", "[x]:1"])
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         address(text)

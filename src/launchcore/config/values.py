@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import attrs
 
+from launchcore.config.address import address
 from launchcore.plugin import Json, Secret, setting
 
 Validator = Callable[[Any, Any, Any], None]
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
-_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}", re.ASCII)
 _LOGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]*@")
 
 
@@ -44,8 +44,8 @@ def _queues(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
 
 
 def _address(_instance: Any, _attribute: Any, value: str | None) -> None:
-    if value is not None and not _ADDRESS.fullmatch(value):
-        raise ValueError("not HOST:PORT, like 127.0.0.1:9464 (or :9464 for all addresses)")
+    if value is not None:
+        address(value)
 
 
 def _endpoint(_instance: Any, _attribute: Any, value: str | None) -> None:

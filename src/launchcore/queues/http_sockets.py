@@ -121,14 +121,8 @@ class _Plain(HTTPConnection):
             return super().getresponse()
 
 
-class _Tls(HTTPSConnection):
-    def __init__(self, *args: Any, waiting: Waiting, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._waiting = waiting
-
-    def getresponse(self) -> Any:
-        with self._waiting.on(self.sock):
-            return super().getresponse()
+class _Tls(_Plain, HTTPSConnection):
+    """The same, encrypted."""
 
 
 class WaitingAdapter(HTTPAdapter):

@@ -7,25 +7,12 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from launchcore.config.address import address
 from launchcore.plugin import LaunchError, Reason
 from launchcore.telemetry.gauges import Gauges
 
 _TEXT = "text/plain; charset=utf-8"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-def address(text: str) -> tuple[str, int]:
-    """``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT`` (all addresses).
-
-    :raises ValueError: it is none of these.
-
-    >>> address("127.0.0.1:9464"), address("[::1]:0"), address(":9464")
-    (('127.0.0.1', 9464), ('::1', 0), ('', 9464))
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def healthy(now: Gauges, *, lease_seconds: float) -> bool:
