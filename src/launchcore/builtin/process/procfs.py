@@ -141,17 +141,20 @@ def members(
 ) -> list[Proc]:
     """The living processes that are provably of the attempt whose first process is or was ``pid``.
 
+    :param pid: of its first process; 0 when it is not known, and then only the marks are proof: session 0
+        is that of everything which the machine's first process has started.
     :param reapers: processes that have no children but runs and what runs have left (keeper, nanny).
     """
     procs = snapshot() if procs is None else procs
     first = procs.get(pid)
-    ours = {pid} if first is not None and first.start == start else set()
+    lives = first is not None and first.start == start
+    ours = {pid} if lives else set()
     for proc in procs.values():
         if proc.pid in ours or proc.pid in reapers or proc.start < start:
             continue
-        in_session = pid in (proc.session, proc.group)
+        in_session = pid > 0 and pid in (proc.session, proc.group)
         # Without its first process a session's number proves nothing, unless a reaper is the parent.
-        by_session = in_session and (bool(ours) or (first is None and proc.parent in reapers))
+        by_session = in_session and (lives or (first is None and proc.parent in reapers))
         if by_session or is_marked(proc.pid, marks):
             ours.add(proc.pid)
     _add_descendants(ours, procs)
