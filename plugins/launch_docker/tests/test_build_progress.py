@@ -23,10 +23,10 @@ from launch_docker.build_diagnosis import (
 from launch_docker.build_order import Order
 from launch_docker.build_progress import ClassicProgress, PlainProgress, RawJsonProgress, clean
 from launch_docker.build_registry import PushProgress
-from launch_docker.context import Context
 from launch_docker.endpoint import Endpoint
 
 from launchcore.plugin import Fault, Reason, Secret
+from launchcore.recipes.context import Context
 
 RECORDED = Path(__file__).parent / "recorded"
 

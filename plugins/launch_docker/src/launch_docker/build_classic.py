@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from launch_docker.build_diagnosis import build_failed
 from launch_docker.build_order import Order
 from launch_docker.build_progress import ClassicProgress
-from launch_docker.context import pack
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, away
 from launch_docker.streams import stopping
 from launchcore.plugin import Cancelled, Fault, LaunchError, Reason, StageContext
+from launchcore.recipes.context import pack
 
 
 def refuse(order: Order) -> None:

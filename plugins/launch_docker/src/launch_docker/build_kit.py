@@ -20,9 +20,9 @@ from launch_docker.build_command import Command, command, config_file
 from launch_docker.build_diagnosis import build_failed
 from launch_docker.build_order import Order
 from launch_docker.build_progress import PlainProgress, RawJsonProgress
-from launch_docker.context import pack
 from launch_docker.endpoint import Endpoint
 from launchcore.plugin import LaunchError, StageContext
+from launchcore.recipes.context import pack
 
 _RAWJSON = (0, 13)
 """The first version of buildx whose progress can be read as JSON."""

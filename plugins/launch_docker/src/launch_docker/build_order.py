@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from launch_docker.context import Context
 from launchcore.plugin import Secret
+from launchcore.recipes.context import Context
 
 
 @attrs.frozen(kw_only=True)

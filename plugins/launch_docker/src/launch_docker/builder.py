@@ -9,27 +9,18 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 import attrs
 
 from launch_docker import build_classic, build_kit
-from launch_docker.build_ignore import read_ignore
 from launch_docker.build_lock import building
-from launch_docker.build_needs import Needs
-from launch_docker.build_needs import look as look_at_needs
 from launch_docker.build_order import Order
 from launch_docker.build_registry import look, push
-from launch_docker.build_requirements import bad, inside, read_text, relative
 from launch_docker.build_settings import BuilderSettings
-from launch_docker.context import Context, collect, digest
-from launch_docker.dockerfile import DOCKERFILE, Kit, bases, generate
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, away
 from launch_docker.images import login_for, reference
-from launch_docker.tags import Ingredients, image_labels, image_name
 from launchcore.plugin import (
     BuildPlan,
     BuiltImage,
@@ -42,16 +33,10 @@ from launchcore.plugin import (
     Site,
     StageContext,
 )
-
-
-@attrs.frozen(kw_only=True)
-class Recipe:
-    """How a tree is built. ``needs`` is there when the Dockerfile is generated."""
-
-    dockerfile: str
-    text: str
-    context: Context
-    needs: Needs | None = None
+from launchcore.recipes.dockerfile import Kit, bases
+from launchcore.recipes.recipe import Recipe, read_recipe, with_kit
+from launchcore.recipes.requirements import bad
+from launchcore.recipes.tags import image_labels
 
 
 class DockerBuilder:
@@ -74,21 +59,10 @@ class DockerBuilder:
             that building would be in vain; ``infrastructure``.
         """
         context.check()
-        arguments = self._arguments(plan, given)
-        recipe = self._recipe(plan, arguments)
+        recipe = read_recipe(plan, self.settings, given)
         platform = plan.platform or self.settings.platform
-        name = image_name(
-            plan.destination.repository if plan.destination else None,
-            Ingredients(
-                context=digest(recipe.context, context.check),
-                dockerfile=recipe.dockerfile,
-                build_args=arguments,
-                bases=self._bases(recipe, given),
-                platform=platform,
-                target=self.settings.target,
-                labels={label.name: label.value for label in given.labels},
-            ),
-        )
+        pinned = self._bases(recipe, given)
+        name = recipe.name(plan, self.settings, given, bases=pinned, check=context.check)
         found = self._find(name, plan, given, context)
         if found is not None:
             context.log(f"found {found.ref}: nothing to build")
@@ -104,7 +78,6 @@ class DockerBuilder:
                 given=given,
                 context=context,
                 recipe=recipe,
-                arguments=arguments,
                 platform=platform,
             )
 
@@ -170,66 +143,6 @@ class DockerBuilder:
                 found[name] = known
         return found
 
-    # -- what is to be built ---------------------------------------------------------------------
-
-    def _arguments(self, plan: BuildPlan, given: Given) -> dict[str, str]:
-        """Build arguments: of the settings, contributed, and of the run, the later ones winning."""
-        contributed = {each.name: each.value for each in given.env if isinstance(each.value, str)}
-        found = {**self.settings.build_args, **contributed, **plan.build_args}
-        if wrong := [name for name in found if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]:
-            raise bad(f"{wrong[0][:60]!r} cannot be the name of a build argument")
-        return found
-
-    def _recipe(self, plan: BuildPlan, arguments: Mapping[str, str]) -> Recipe:
-        top = plan.tree.path.resolve()
-        root = self._root(top, plan)
-        said = plan.dockerfile or self.settings.dockerfile
-        if said is None and not self.settings.generate and (root / "Dockerfile").is_file():
-            said = relative(top, root / "Dockerfile")
-        if said is not None:
-            return self._given_dockerfile(top, root, said)
-        needs = look_at_needs(
-            root,
-            python=self.settings.python,
-            named=self.settings.requirements,
-            extras=self.settings.extras,
-        )
-        files = generate(needs, self.settings, arguments=arguments)
-        packed = collect(root, keep=needs.files, added=files, git=self.settings.include_git)
-        return Recipe(dockerfile=DOCKERFILE, text=files[DOCKERFILE].decode(), context=packed, needs=needs)
-
-    def _root(self, top: Path, plan: BuildPlan) -> Path:
-        """The part of the tree that is built: what the run says, else the settings, else all of it."""
-        said = plan.build_context or self.settings.context
-        if not said:
-            return top
-        asker = "the run's build context" if plan.build_context else "the builder's `context`"
-        root = inside(top, top / said, asker)
-        if not root.is_dir():
-            raise bad(f"{asker} {said[:120]!r} is not a directory")
-        return root
-
-    def _given_dockerfile(self, top: Path, root: Path, said: str) -> Recipe:
-        path = top / said
-        if not path.is_file():
-            known = sorted(each.name for each in top.iterdir() if "dockerfile" in each.name.lower())
-            error = bad(f"the source has no Dockerfile {said[:120]!r}")
-            error.hint = f"it has {', '.join(known[:5])}" if known else "name it by its path in the source"
-            raise error
-        text = read_text(top, path, "the run")
-        beside = path.with_name(f"{path.name}.dockerignore")
-        ignore = read_ignore(read_text(top, beside, "the run")) if beside.is_file() else None
-        within = not path.is_symlink() and path.resolve().is_relative_to(root)
-        name = path.resolve().relative_to(root).as_posix() if within else DOCKERFILE
-        packed = collect(
-            root,
-            keep=(name,) if within else (),
-            added=None if within else {DOCKERFILE: text.encode()},
-            git=self.settings.include_git,
-            ignore=ignore,
-        )
-        return Recipe(dockerfile=name, text=text, context=packed)
-
     # -- building --------------------------------------------------------------------------------
 
     def _build(
@@ -240,7 +153,6 @@ class DockerBuilder:
         given: Given,
         context: StageContext,
         recipe: Recipe,
-        arguments: Mapping[str, str],
         platform: str | None,
     ) -> BuiltImage:
         tool = self._buildkit()
@@ -248,7 +160,7 @@ class DockerBuilder:
             name=name,
             context=recipe.context,
             dockerfile=recipe.dockerfile,
-            build_args=arguments,
+            build_args=recipe.arguments,
             labels={**image_labels(plan.labels), **{each.name: each.value for each in given.labels}},
             logins=self._logins(name, recipe, given),
             secrets=_secrets(given, optional=tool is not None),
@@ -260,9 +172,8 @@ class DockerBuilder:
             cache_to=self.settings.cache_to,
             builder=self.settings.buildx_builder,
         )
-        how = "a generated Dockerfile" if recipe.needs else recipe.dockerfile
         context.log(
-            f"building {name} from {how} with {'BuildKit' if tool else 'the classic builder'}: "
+            f"building {name} from {recipe.origin} with {'BuildKit' if tool else 'the classic builder'}: "
             f"{len(recipe.context.entries)} entries, {recipe.context.size >> 10} KiB"
         )
         if tool is None:
@@ -280,13 +191,8 @@ class DockerBuilder:
 
     def _for_buildkit(self, order: Order, plan: BuildPlan, recipe: Recipe) -> Order:
         """A generated Dockerfile uses what BuildKit has; its image, and so its tag, are the same."""
-        if recipe.needs is None:
-            return order
         kit = Kit(secrets=tuple(sorted(order.secrets)))
-        files = generate(recipe.needs, self.settings, arguments=order.build_args, kit=kit)
-        root = self._root(plan.tree.path.resolve(), plan)
-        packed = collect(root, keep=recipe.needs.files, added=files, git=self.settings.include_git)
-        return attrs.evolve(order, context=packed)
+        return attrs.evolve(order, context=with_kit(recipe, plan, self.settings, kit).context)
 
     def _logins(self, name: str, recipe: Recipe, given: Given) -> dict[str, dict[str, str]]:
         """For the registries that this build has to do with: those of the base images and of the result."""

@@ -20,7 +20,6 @@ from launch_docker.errors import EngineAway, EngineError, away, pull_failed
 from launch_docker.manifest import Image
 from launch_docker.settings import Prune, size
 from launch_docker.streams import stopping
-from launch_docker.tags import IMAGE_OWNER_LABEL
 from launchcore.plugin import (
     CredentialHelper,
     ImageRef,
@@ -29,6 +28,7 @@ from launchcore.plugin import (
     Reason,
     StageContext,
 )
+from launchcore.recipes.tags import IMAGE_OWNER_LABEL
 
 HUB = "docker.io"
 _HUB_NAMES = frozenset({HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})

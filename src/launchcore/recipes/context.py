@@ -11,8 +11,8 @@ from pathlib import Path
 
 import attrs
 
-from launch_docker.build_ignore import Ignore, read_ignore
 from launchcore.plugin import LaunchError, Reason
+from launchcore.recipes.ignore import Ignore, read_ignore
 
 PIECE = 1 << 20
 WHEN = 315619200

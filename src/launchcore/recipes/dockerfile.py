@@ -1,7 +1,7 @@
 """What a tree needs → the text of a Dockerfile. Pure.
 
 Dependencies are in layers before the code, so that a change of code alone builds nothing but a copy. No word
-of a source gets into a line of the Dockerfile but names of files that :mod:`build_requirements` has checked.
+of a source gets into a line of the Dockerfile but names of files that :mod:`requirements` has checked.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from launch_docker.build_needs import Needs
-from launch_docker.build_requirements import CODE, Package
-from launch_docker.build_settings import BuilderSettings
+from launchcore.recipes.needs import Needs
+from launchcore.recipes.requirements import CODE, Package
+from launchcore.recipes.settings import RecipeSettings
 
 FOLDER = ".launchcore"
 """The generated files in the build context."""
@@ -42,7 +42,7 @@ class Kit:
 
 
 def generate(
-    needs: Needs, settings: BuilderSettings, *, arguments: Iterable[str] = (), kit: Kit | None = None
+    needs: Needs, settings: RecipeSettings, *, arguments: Iterable[str] = (), kit: Kit | None = None
 ) -> dict[str, bytes]:
     """The generated files by name, the Dockerfile among them.
 
@@ -62,7 +62,7 @@ def _lines(lines: tuple[str, ...]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
-def base_image(needs: Needs, settings: BuilderSettings) -> str:
+def base_image(needs: Needs, settings: RecipeSettings) -> str:
     """The image that a generated Dockerfile begins with."""
     if settings.accelerator is not None:
         return settings.accelerator.base_image.replace("{python}", needs.python)
@@ -92,7 +92,7 @@ def bases(text: str) -> list[str]:
 
 
 class _Writer:
-    def __init__(self, needs: Needs, settings: BuilderSettings, kit: Kit | None) -> None:
+    def __init__(self, needs: Needs, settings: RecipeSettings, kit: Kit | None) -> None:
         self.needs = needs
         self.settings = settings
         self.kit = kit

@@ -7,11 +7,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from launch_docker.build_ignore import read_ignore
-from launch_docker.context import WHEN, Context, collect, digest, pack
-from launch_docker.tags import Ingredients, image_labels, image_name, tag
 
 from launchcore.plugin import ATTEMPT_LABEL, OWNER_LABEL, Cancelled, LaunchError
+from launchcore.recipes.context import WHEN, Context, collect, digest, pack
+from launchcore.recipes.ignore import read_ignore
+from launchcore.recipes.tags import Ingredients, image_labels, image_name, tag
 
 
 def nothing() -> None:

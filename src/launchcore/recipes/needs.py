@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 
-from launch_docker.build_requirements import CODE, Flat, Package, bad, flatten, inside, read_text
 from launchcore.plugin import LaunchError
+from launchcore.recipes.requirements import CODE, Flat, Package, bad, flatten, inside, read_text
 
 DEFAULT_PYTHON = "3.12"
 KNOWN_PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.9", "3.8")
@@ -53,13 +53,13 @@ def look(
     :raises LaunchError: ``build_failed``: one is missing, cannot be read, or leads out of the tree.
     """
     top = root.resolve()
-    project = _toml(top, "pyproject.toml")
-    version = python or _python(top, project)
+    pyproject = _toml(top, "pyproject.toml")
+    version = python or _python(top, pyproject)
     if named:
         return _pip(
             top, [inside(top, top / each, "the builder's `requirements`") for each in named], version, extras
         )
-    if project and (top / "uv.lock").is_file():
+    if pyproject and (top / "uv.lock").is_file():
         return _uv(top, version, extras)
     for name in ("environment.yml", "environment.yaml"):
         if (top / name).is_file():
@@ -68,7 +68,7 @@ def look(
         if (top / name).is_file():
             return attrs.evolve(_pip(top, [top / name], version, extras), frozen=True)
     files = [top / each for each in ("requirements.txt",) if (top / each).is_file()]
-    if _installable(top, project):
+    if _installable(top, pyproject):
         files.append(top)
     return _pip(top, files, version, extras)
 
@@ -99,10 +99,10 @@ def _pip(top: Path, files: list[Path], version: str, extras: tuple[str, ...]) ->
 def _dependencies(top: Path, package: Package) -> tuple[Package, list[str]]:
     """What a package of the tree says it needs, where that can be read without running it."""
     folder = top / package.folder
-    project = _toml(folder, "pyproject.toml")
-    about = _table(project, "project")
+    pyproject = _toml(folder, "pyproject.toml")
+    about = _table(pyproject, "project")
     dynamic = about.get("dynamic") or ()
-    built = "build-system" in project or any((folder / each).is_file() for each in ("setup.py", "setup.cfg"))
+    built = "build-system" in pyproject or any((folder / each).is_file() for each in ("setup.py", "setup.cfg"))
     if not about or "dependencies" in dynamic or "optional-dependencies" in dynamic:
         return attrs.evolve(package, built=built, complete=False), []
     lines = _texts(about.get("dependencies"))
@@ -152,14 +152,14 @@ def _conda(top: Path, name: str, version: str, extras: tuple[str, ...]) -> Needs
     )
 
 
-def _installable(top: Path, project: Mapping[str, Any]) -> bool:
-    about = _table(project, "project")
-    if about.get("dependencies") or about.get("optional-dependencies") or "build-system" in project:
+def _installable(top: Path, pyproject: Mapping[str, Any]) -> bool:
+    about = _table(pyproject, "project")
+    if about.get("dependencies") or about.get("optional-dependencies") or "build-system" in pyproject:
         return True
     return any((top / each).is_file() for each in ("setup.py", "setup.cfg"))
 
 
-def _python(top: Path, project: Mapping[str, Any]) -> str:
+def _python(top: Path, pyproject: Mapping[str, Any]) -> str:
     """``.python-version``, ``runtime.txt``, else the default or newest version in ``requires-python``."""
     for name in (".python-version", "runtime.txt"):
         if not (top / name).is_file():
@@ -167,7 +167,7 @@ def _python(top: Path, project: Mapping[str, Any]) -> str:
         for line in read_text(top, top / name, "the source").splitlines():
             if match := re.match(r"\s*(?:cpython-|python-)?(3\.\d{1,2}(?:\.\d{1,2})?)\s*$", line):
                 return match[1]
-    required = _table(project, "project").get("requires-python")
+    required = _table(pyproject, "project").get("requires-python")
     return choose_python(required) if isinstance(required, str) else DEFAULT_PYTHON
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_docker.build_needs import Needs, choose_python, look
-from launch_docker.build_settings import Accelerator, BuilderSettings
-from launch_docker.dockerfile import (
+
+from launchcore.host.settings import SettingsError, structure
+from launchcore.plugin import Fault, LaunchError, Reason
+from launchcore.recipes.dockerfile import (
     CONSTRAINTS,
     DOCKERFILE,
     REQUIREMENTS,
@@ -17,9 +18,8 @@ from launch_docker.dockerfile import (
     bases,
     generate,
 )
-
-from launchcore.host.settings import SettingsError, structure
-from launchcore.plugin import Fault, LaunchError, Reason
+from launchcore.recipes.needs import Needs, choose_python, look
+from launchcore.recipes.settings import Accelerator, RecipeSettings
 
 LIBRARY = """\
 [build-system]
@@ -41,7 +41,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def text_of(needs: Needs, **settings: Any) -> str:
-    return generate(needs, BuilderSettings(**settings))[DOCKERFILE].decode()
+    return generate(needs, RecipeSettings(**settings))[DOCKERFILE].decode()
 
 
 def refused(root: Path, **how: Any) -> str:
@@ -86,7 +86,7 @@ def test_requirements_with_all_that_they_include(tmp_path: Path) -> None:
     (package,) = needs.packages
     assert (package.folder, package.editable, package.complete) == ("lib", True, True)
 
-    files = generate(needs, BuilderSettings())
+    files = generate(needs, RecipeSettings())
     text = files[DOCKERFILE].decode()
     assert files[REQUIREMENTS].decode().splitlines() == list(needs.lines)
     assert files[CONSTRAINTS] == b"numpy<3\n"
@@ -266,8 +266,8 @@ def test_a_version_that_is_allowed(required: str, version: str) -> None:
 
 def test_base_images() -> None:
     gpu = Accelerator(base_image="nvidia/cuda:12-ubuntu")
-    assert base_image(Needs(), BuilderSettings(base_image="mine:{python}")) == "mine:3.12"
-    assert base_image(Needs(), BuilderSettings(accelerator=gpu)) == "nvidia/cuda:12-ubuntu"
+    assert base_image(Needs(), RecipeSettings(base_image="mine:{python}")) == "mine:3.12"
+    assert base_image(Needs(), RecipeSettings(accelerator=gpu)) == "nvidia/cuda:12-ubuntu"
 
     text = text_of(Needs(), accelerator=gpu)
     assert "uv venv --seed --managed-python --python 3.12" in text
@@ -277,7 +277,7 @@ def test_base_images() -> None:
 
 
 def test_system_packages_come_first_and_arguments_are_declared() -> None:
-    settings = BuilderSettings(system_packages=("git", "build-essential"))
+    settings = RecipeSettings(system_packages=("git", "build-essential"))
     text = generate(Needs(lines=("x",)), settings, arguments=["B", "A"])[DOCKERFILE].decode()
     assert text.index("ARG A\nARG B") < text.index("install -y --no-install-recommends git build-essential")
     assert text.index("build-essential") < text.index("pip install")
@@ -291,12 +291,12 @@ def test_root_when_asked() -> None:
 
 def test_buildkit_changes_how_and_not_what() -> None:
     needs = Needs(lines=("x",))
-    with_kit = generate(needs, BuilderSettings(), kit=Kit(secrets=("TOKEN",)))
+    with_kit = generate(needs, RecipeSettings(), kit=Kit(secrets=("TOKEN",)))
     text = with_kit[DOCKERFILE].decode()
 
     assert "--mount=type=cache,target=/root/.cache/pip" in text
     assert '--mount=type=secret,id=TOKEN export TOKEN="$(cat /run/secrets/TOKEN)" && python' in text
-    assert with_kit[REQUIREMENTS] == generate(needs, BuilderSettings())[REQUIREMENTS]
+    assert with_kit[REQUIREMENTS] == generate(needs, RecipeSettings())[REQUIREMENTS]
 
 
 def test_the_images_that_a_dockerfile_begins_with() -> None:
@@ -336,4 +336,4 @@ def test_the_images_that_a_dockerfile_begins_with() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
-        structure(BuilderSettings, raw, path="builder")
+        structure(RecipeSettings, raw, path="builder")
