@@ -27,6 +27,9 @@ HERE = ImageRef(name="registry.example/train:1")
 class Shelf:
     """A registry with one image."""
 
+    def resolve(self, repository: str) -> str:
+        return repository
+
     def ensure(self, ref: ImageRef) -> None: ...
 
     def digest(self, ref: ImageRef) -> str | None:

@@ -65,6 +65,8 @@ class Stage:
     def digest(self, ref: ImageRef) -> str | None:
         return None
 
+    def ensure(self, ref: ImageRef) -> None: ...
+
 
 def plan(kind: str, cache: Path, *, local: bool = True, **fields: Any) -> FetchPlan:
     cache.mkdir(exist_ok=True)

@@ -34,6 +34,9 @@ class Shelf:
 
     asked: list[str] = attrs.field(factory=list)
 
+    def resolve(self, repository: str) -> str:
+        return repository
+
     def ensure(self, ref: ImageRef) -> None: ...
 
     def digest(self, ref: ImageRef) -> str | None:

@@ -117,6 +117,10 @@ class Attempt:
     def digest(self, ref: ImageRef) -> str | None:
         return self._registry.digest(ref) if self._registry is not None else None
 
+    def ensure(self, ref: ImageRef) -> None:
+        if self._registry is not None:
+            self._registry.ensure(ref)
+
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         with self._lock:
             self.secrets = (*self.secrets, *secrets)

@@ -8,6 +8,7 @@ from typing import Any
 from launchcore.config.values import AgentConfig
 from launchcore.host.catalog import KINDS, Catalog, Offer
 from launchcore.host.host import Host
+from launchcore.host.images import registry_block, requirement
 from launchcore.host.names import nearest
 from launchcore.host.settings import Problem, SettingsError, join, structure
 from launchcore.plugin import Json, LaunchError, QueueSpec, RunnerSpec, SourceSpec
@@ -24,10 +25,11 @@ def check_config(config: AgentConfig, host: Host) -> list[Problem]:
     problems = list(host.problems)
     catalog = host.catalog
     environment = _chosen("environment", config.environment, catalog.environment, ("type",), problems)
-    registry = _chosen("registry", config.registry, catalog.registry, ("type",), problems)
+    registry = _registry(config, catalog, problems)
     _chosen("builder", config.builder, catalog.builder, BUILDER_KEYS, problems)
     if registry is not None and environment is not None:
-        problems += _requirement(registry, environment)
+        problem = requirement(registry, "registry", environment)
+        problems += [problem] if problem else []
     destination = config.builder.get("destination")
     if destination is not None and not (isinstance(destination, str) and destination.strip()):
         problems.append(
@@ -73,18 +75,13 @@ def _settings(cls: type, raw: Mapping[str, Json], path: str, own: Collection[str
     return []
 
 
-def _requirement(registry: Offer[Any], environment: Offer[Any]) -> list[Problem]:
-    wanted = registry.spec.requires_environment
-    if wanted is None or wanted in (environment.spec.name, *environment.spec.aliases):
-        return []
-    return [
-        Problem(
-            path="registry.type",
-            message=f"the registry {registry.spec.name!r} needs the environment {wanted!r}, and"
-            f" `environment` is {environment.spec.name!r}",
-            hint=f"write environment: {{type: {wanted}}} with its settings, or choose another registry",
-        )
-    ]
+def _registry(config: AgentConfig, catalog: Catalog, problems: list[Problem]) -> Offer[Any] | None:
+    try:
+        block = registry_block(catalog, config.registry, config.builder)
+    except LaunchError as error:
+        problems.append(Problem(path="builder.destination", message=error.detail, hint=error.hint))
+        return None
+    return _chosen("registry", block, catalog.registry, ("type",), problems)
 
 
 def _section(name: str, raw: Mapping[str, Json], host: Host) -> list[Problem]:

@@ -123,7 +123,8 @@ class AgentConfig:
         "The environment: `type` and its settings.", factory=lambda: {"type": "local"}
     )
     registry: Mapping[str, Json] = setting(
-        "The registry: `type` and its settings.", factory=lambda: {"type": "local"}
+        "The registry: `type` and its settings. Without one, that of `builder.destination`, else `local`.",
+        factory=dict,
     )
     builder: Mapping[str, Json] = setting(
         "The builder: `type` and its settings; `destination` names the image repository directly.",

@@ -120,6 +120,13 @@ class Catalog:
             self._advice("queue service", scheme, self._by_scheme),
         )
 
+    def registry_of(self, repository: str) -> Offer[RegistrySpec]:
+        """The registry that a repository is in, by its name alone: the one that owns it, else ``oci``."""
+        owners = [offer for offer in self.offers(RegistrySpec) if offer.spec.owns(repository)]
+        if len(owners) > 1:
+            raise self._clash(f"the repository {show(repository)}", owners)
+        return owners[0] if owners else self.registry("oci")
+
     def offers(self, kind: type[S]) -> tuple[Offer[S], ...]:
         """All offers of one kind, by name."""
         return tuple(offer for offer in self._offers if type(offer.spec) is kind)

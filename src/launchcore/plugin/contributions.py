@@ -111,11 +111,19 @@ class Given:
     logins: tuple[Login | CredentialHelper, ...] = ()
     labels: tuple[Label, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    access: tuple[EnvVar | SecretFile, ...] = ()
+    """For the builder's own programs, never for the steps of a build: how they reach the object stores that
+    its descriptor names (:attr:`BuilderSpec.stores`)."""
     origin: dict[str, str] = attrs.field(factory=dict)
 
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret value in here: what must be masked in this run's log."""
         found = [variable.value for variable in self.env if isinstance(variable.value, Secret)]
         found += [file.content for file in self.files]
+        for one in self.access:
+            if isinstance(one, SecretFile):
+                found.append(one.content)
+            elif isinstance(one.value, Secret):
+                found.append(one.value)
         found += [login.password for login in self.logins if isinstance(login, Login)]
         return tuple(found)

@@ -12,7 +12,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol
 
-from launchcore.plugin.contributions import CredentialHelper, Given, Login
+from launchcore.plugin.contributions import (
+    Contribution,
+    CredentialHelper,
+    EnvVar,
+    Given,
+    Login,
+    SecretFile,
+)
 from launchcore.plugin.values import (
     BuildPlan,
     BuiltImage,
@@ -58,6 +65,13 @@ class StageContext(Protocol):
         :raises LaunchError: when the registry could not be asked.
         """
 
+    def ensure(self, ref: ImageRef) -> None:
+        """Have the run's registry make the repository of ``ref`` (:meth:`Registry.ensure`), while building.
+
+        For a builder that pushes, shortly before it does; for all others the core does it.
+        :raises LaunchError: when it cannot be made.
+        """
+
 
 class Source(Protocol):
     """Fetches code."""
@@ -92,6 +106,14 @@ class Builder(Protocol):
 class Registry(Protocol):
     """Where images live."""
 
+    def resolve(self, repository: str) -> str:
+        """The full name, with its host, of what a configuration calls ``repository``.
+
+        A name that is full, or that means something by itself, is returned as it is. May ask the service; it
+        is called for each build, so remember the answer.
+        :raises LaunchError: when the service could not be asked.
+        """
+
     def ensure(self, ref: ImageRef) -> None:
         """Make sure that the repository exists, where the service wants that. Idempotent."""
 
@@ -116,6 +138,20 @@ class Environment(Protocol):
         """Look whether it works, and say who we are in one line (``aws account 1234 as ci``).
 
         :raises LaunchError: ``config_error`` or ``infrastructure``, with what to do.
+        """
+
+    def access(self, store: str) -> Sequence[EnvVar | SecretFile]:
+        """How programs reach the object store ``store`` (a URL) as this account: variables and files by the
+        names that the cloud's own programs read. Nothing for a store that is not this environment's.
+
+        May mint short-lived credentials; called shortly before they are used.
+        :raises LaunchError: when there are none to be had.
+        """
+
+    def contribute_to_run(self, plan: RunPlan) -> Sequence[Contribution]:
+        """What this environment adds to a run, as far as its settings open it to runs.
+
+        Under the rules of :func:`launchcore.plugin.hooks.launch_contribute_to_run`.
         """
 
 

@@ -35,6 +35,8 @@ class Site:
     cache: Path
     owner: str
     host: str
+    environment: Environment | None = None
+    """The agent's environment; only for what says in its descriptor that it requires it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +69,9 @@ class BuilderSpec:
     """The kinds of contribution that it honours; any other is an error naming both."""
     pushes: bool = False
     """``build`` has already pushed; the push stage only looks up the digest."""
+    stores: Callable[[Any], Sequence[str]] = lambda _settings: ()
+    """URLs of the object stores that its builds read or write, from an instance of ``settings``; pure. The
+    core asks the environment for access to them (:attr:`Given.access`)."""
     builds: bool = True
     """False: it cannot build anything (``none``); a run that needs an image and has none is refused."""
     aliases: tuple[str, ...] = ()
@@ -82,8 +87,12 @@ class RegistrySpec:
     settings: type = NoSettings
     repository: Callable[[Any], str | None] = lambda _settings: None
     """The repository that images go to, from an instance of ``settings``; pure."""
+    owns: Callable[[str], bool] = lambda _repository: False
+    """Whether a repository, with its host, is surely in this registry; pure. So ``builder.destination``
+    alone is enough to choose it, and needs no ``registry``."""
     requires_environment: str | None = None
-    """The name of the environment without which it cannot work."""
+    """The name of the environment without which it cannot work; it is handed over as
+    :attr:`Site.environment`."""
     remote: bool = True
     """False: images stay on the machine that built them."""
     aliases: tuple[str, ...] = ()

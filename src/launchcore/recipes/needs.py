@@ -102,7 +102,8 @@ def _dependencies(top: Path, package: Package) -> tuple[Package, list[str]]:
     pyproject = _toml(folder, "pyproject.toml")
     about = _table(pyproject, "project")
     dynamic = about.get("dynamic") or ()
-    built = "build-system" in pyproject or any((folder / each).is_file() for each in ("setup.py", "setup.cfg"))
+    setup = any((folder / each).is_file() for each in ("setup.py", "setup.cfg"))
+    built = "build-system" in pyproject or setup
     if not about or "dependencies" in dynamic or "optional-dependencies" in dynamic:
         return attrs.evolve(package, built=built, complete=False), []
     lines = _texts(about.get("dependencies"))

@@ -97,7 +97,7 @@ def preview(
         claimed_at=now,
     )
     source = shop.source(spec.source.type)
-    registry = config.registry or shop.config.registry
+    registry = shop.registry_block(config.registry, config.builder or shop.config.builder)
     chosen = Chosen(
         source=source,
         runner=Component(spec=offer.spec, plugin=offer.plugin, settings=settings, object=cast("Any", None)),

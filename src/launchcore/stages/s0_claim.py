@@ -68,9 +68,10 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
                 hint="submit it to a queue that runs images, or submit a directory or --git here",
             )
         builds = runner.spec.needs_image and source.spec.fetches
-        builder = shop.builder(claim.queue_config.builder or shop.config.builder) if builds else None
-        images = claim.queue_config.registry or shop.config.registry
-        registry = shop.registry(images) if runner.spec.needs_image else None
+        block = claim.queue_config.builder or shop.config.builder
+        images = shop.registry_block(claim.queue_config.registry, block) if runner.spec.needs_image else {}
+        registry = shop.registry(images) if images else None
+        builder = shop.builder(block) if builds else None
         if builder and not builder.spec.builds:
             raise LaunchError(
                 f"queue {claim.queue!r} runs images, this run is source code, and the builder is "
@@ -85,7 +86,7 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             runner=runner,
             builder=builder,
             registry=registry,
-            repository=_repository(claim.queue_config.builder or shop.config.builder, registry),
+            repository=_repository(block, registry),
             source_ref=source_ref,
             fields=fields,
             command=command,
@@ -97,8 +98,8 @@ def _repository(block: Mapping[str, Json], registry: Component[RegistrySpec, Reg
     """``builder.destination`` names the repository directly; otherwise the registry's settings do."""
     if registry is None:
         return None
-    destination = block.get("destination")
-    return str(destination) if destination else registry.spec.repository(registry.settings)
+    named = block.get("destination") or registry.spec.repository(registry.settings)
+    return str(named) if named else None
 
 
 def names_of(work: Work, chosen: Chosen, image: ImageRef | None) -> dict[str, Json]:

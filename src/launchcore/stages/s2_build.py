@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import attrs
+
 from launchcore.host.merging import merge
 from launchcore.plugin import (
+    Builder,
+    BuilderSpec,
     BuildPlan,
     BuiltImage,
     CredentialHelper,
     Destination,
+    EnvVar,
     Given,
     ImageRef,
     Login,
+    SecretFile,
     SourceTree,
     Stage,
 )
 from launchcore.stages.labels import labels
 from launchcore.stages.s0_claim import Chosen
 from launchcore.stages.work import Work, skip, stage
-from launchcore.stages.workshop import Workshop
+from launchcore.stages.workshop import Component, Workshop
 
 
 def registry_logins(chosen: Chosen, repository: str | None) -> list[tuple[str, Login | CredentialHelper]]:
@@ -26,6 +32,16 @@ def registry_logins(chosen: Chosen, repository: str | None) -> list[tuple[str, L
         return []
     registry = chosen.registry
     return [(registry.plugin, login) for login in registry.object.logins(repository)]
+
+
+def access(shop: Workshop, builder: Component[BuilderSpec, Builder]) -> tuple[EnvVar | SecretFile, ...]:
+    """How the builder's own programs reach the object stores that it uses, from the agent's environment."""
+    stores = builder.spec.stores(builder.settings)
+    if not stores:
+        return ()
+    environment = shop.environment(shop.config.environment)
+    with_it = (one for store in stores for one in environment.object.access(store))
+    return tuple(dict.fromkeys(with_it))  # two stores of one account
 
 
 def build(
@@ -45,10 +61,9 @@ def build(
     builder, claim = chosen.builder, work.claim
     work.hit("build.before")
     with stage(work, Stage.BUILD, shop.host.calls.observe, builder.plugin) as account:
+        repository = chosen.registry.object.resolve(chosen.repository) if chosen.repository else None
         destination = (
-            Destination(registry=chosen.registry.spec.name, repository=chosen.repository)
-            if chosen.repository
-            else None
+            Destination(registry=chosen.registry.spec.name, repository=repository) if repository else None
         )
         plan = BuildPlan(
             run_id=claim.run_id,
@@ -64,11 +79,12 @@ def build(
             labels=labels(claim, shop.site),
         )
         given = merge(
-            [*registry_logins(chosen, chosen.repository), *shop.host.calls.contribute_to_build(plan)],
+            [*registry_logins(chosen, repository), *shop.host.calls.contribute_to_build(plan)],
             applies=builder.spec.applies,
             receiver=f"builder {builder.spec.name} ({builder.plugin})",
             fixed={},
         )
+        given = attrs.evolve(given, access=access(shop, builder))
         work.mask(given.secrets())
         work.check()
         work.builds_with(builder.object)

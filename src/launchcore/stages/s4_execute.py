@@ -13,6 +13,7 @@ from launchcore.host.merging import merge
 from launchcore.host.settings import structure
 from launchcore.plugin import (
     Claim,
+    Contribution,
     Given,
     ImageRef,
     LaunchError,
@@ -90,6 +91,7 @@ def plan_run(
         [
             *((f"secret {each.name}", each) for each in chosen.secrets),
             *registry_logins(chosen, image.name if image else None),
+            *from_environment(shop, plan),
             *shop.host.calls.contribute_to_run(plan),
         ],
         applies=runner.spec.applies,
@@ -97,6 +99,12 @@ def plan_run(
         fixed=env,
     )
     return plan, given
+
+
+def from_environment(shop: Workshop, plan: RunPlan) -> list[tuple[str, Contribution]]:
+    """What the agent's environment adds to a run."""
+    environment = shop.environment(shop.config.environment)
+    return [(environment.plugin, one) for one in environment.object.contribute_to_run(plan)]
 
 
 def _told(claim: Claim) -> dict[str, str]:

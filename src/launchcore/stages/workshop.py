@@ -13,6 +13,7 @@ import attrs
 from launchcore.config.values import AgentConfig
 from launchcore.host.catalog import Offer
 from launchcore.host.host import Host
+from launchcore.host.images import registry_block, requirement
 from launchcore.host.settings import structure
 from launchcore.plugin import (
     Builder,
@@ -77,6 +78,12 @@ class Workshop:
         """
         return self._block("builder", self.host.catalog.builder, block, own=("destination",))
 
+    def registry_block(
+        self, queue: Mapping[str, Json] | None, builder: Mapping[str, Json]
+    ) -> Mapping[str, Json]:
+        """The registry of a queue that says ``queue``, with the builder's block that holds for it."""
+        return registry_block(self.host.catalog, queue or self.config.registry, builder)
+
     def registry(self, block: Mapping[str, Json]) -> Component[RegistrySpec, Registry]:
         return self._block("registry", self.host.catalog.registry, block)
 
@@ -109,6 +116,7 @@ class Workshop:
 
     def _make(self, kind: str, offer: Offer[Any], raw: Mapping[str, Json], path: str) -> Component[Any, Any]:
         key = (kind, offer.spec.name, json.dumps(raw, sort_keys=True, default=str))
+        site = self._site_of(kind, offer)
         with self._lock:
             made = self._made.get(key)
             if made is None:
@@ -117,15 +125,27 @@ class Workshop:
                     spec=offer.spec,
                     plugin=offer.plugin,
                     settings=settings,
-                    object=self._create(kind, offer, settings),
+                    object=self._create(kind, offer, settings, site),
                 )
                 self._made[key] = made
             return made
 
-    def _create(self, kind: str, offer: Offer[Any], settings: Any) -> Any:
+    def _site_of(self, kind: str, offer: Offer[Any]) -> Site:
+        """With the environment for what requires it.
+
+        :raises LaunchError: the agent works in another one.
+        """
+        if getattr(offer.spec, "requires_environment", None) is None:
+            return self.site
+        environment = self.host.catalog.environment(str(self.config.environment.get("type", "")))
+        if problem := requirement(offer, kind, environment):
+            raise LaunchError(problem.message, reason=Reason.CONFIG_ERROR, hint=problem.hint)
+        return attrs.evolve(self.site, environment=self.environment(self.config.environment).object)
+
+    def _create(self, kind: str, offer: Offer[Any], settings: Any, site: Site) -> Any:
         """A plugin that cannot make what it offers (its SDK is missing, say) is named."""
         try:
-            return offer.spec.create(settings, self.site)
+            return offer.spec.create(settings, site)
         except LaunchError as error:
             error.plugin = error.plugin or offer.plugin
             raise

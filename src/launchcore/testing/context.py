@@ -64,6 +64,10 @@ class RecordingContext:
     def digest(self, ref: ImageRef) -> str | None:
         return self.registry.digest(ref) if self.registry is not None else None
 
+    def ensure(self, ref: ImageRef) -> None:
+        if self.registry is not None:
+            self.registry.ensure(ref)
+
     def open_archive(self, digest: str) -> IO[bytes]:
         try:
             return io.BytesIO(self._archives[digest])

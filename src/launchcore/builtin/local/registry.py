@@ -10,6 +10,10 @@ from launchcore.plugin import CredentialHelper, ImageRef, Login
 class LocalRegistry:
     """Images stay where they were built. There is nothing to create, and nothing to ask."""
 
+    def resolve(self, repository: str) -> str:
+        """As it is: the name says all."""
+        return repository
+
     def ensure(self, ref: ImageRef) -> None:
         """Nothing to do: a local image needs no repository."""
 

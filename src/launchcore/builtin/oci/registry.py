@@ -36,6 +36,10 @@ class OciRegistry:
         self._clients: dict[str, Client] = {}
         self._lock = threading.Lock()
 
+    def resolve(self, repository: str) -> str:
+        """As it is: the name says all."""
+        return repository
+
     def ensure(self, ref: ImageRef) -> None:
         """Nothing to do: the protocol makes repositories when something is pushed to them."""
 

@@ -131,6 +131,13 @@ class EchoRegistry:
         self.settings = settings
         self.directory = directory
 
+    def resolve(self, repository: str) -> str:
+        """A name without a host is in the registry of the settings."""
+        self._fail()
+        return (
+            repository if "/" in repository else f"{self.settings.repository.partition('/')[0]}/{repository}"
+        )
+
     def ensure(self, ref: ImageRef) -> None:
         self._fail()
 
