@@ -1,0 +1,1 @@
+"""AWS for launchcore: an environment, and a registry."""

@@ -1,0 +1,1 @@
+"""Kaniko for launchcore: images built as Jobs in a Kubernetes cluster."""
