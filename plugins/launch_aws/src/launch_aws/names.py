@@ -34,7 +34,7 @@ _SUFFIXES: Final = {
 
 _DUAL_STACK: Final = ("on.aws", "on.amazonwebservices.com.cn")
 _PRIVATE: Final = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]{1,40})\.(?P<suffix>[a-z.-]{1,40})",
+    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]{1,40})\.(?P<suffix>[a-z0-9.-]{1,40})",
     re.ASCII,
 )
 

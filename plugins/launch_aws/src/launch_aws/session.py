@@ -211,7 +211,10 @@ def _near(region: str | None) -> str | None:
     known = {one for each in Loader().load_data("endpoints")["partitions"] for one in each["regions"]}
     if region is None or region in known:
         return None
-    return next(iter(difflib.get_close_matches(region, sorted(known), n=1)), None)
+    close = difflib.get_close_matches(region, sorted(known))
+    return min(
+        close, key=lambda one: sorted(one) != sorted(region), default=None
+    )  # letters that changed places
 
 
 def quiet() -> None:

@@ -85,8 +85,12 @@ class Tokens:
             found = client.get_authorization_token()["authorizationData"]
         data = found if public else (found or [{}])[0]
         try:
-            user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+            user, _, password = (
+                base64.b64decode(data["authorizationToken"], validate=True).decode().partition(":")
+            )
             expires = data["expiresAt"].timestamp()
         except (KeyError, ValueError, AttributeError, binascii.Error):
             raise LaunchError("ECR gave no token that can be read", retryable=True) from None
+        if not password:
+            raise LaunchError("ECR gave a token without a password", retryable=True)
         return Token(username=user, password=Secret(password), made_at=now, expires_at=expires)
