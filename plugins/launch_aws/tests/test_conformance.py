@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from launch_aws.testing.cloud import CANARY, PASSWORD, REGION, Cloud
@@ -43,9 +43,9 @@ class TestEnvironment(EnvironmentConformance):
 class TestRegistry(RegistryConformance):
     plugin = "launch_aws.plugin"
     name = "ecr"
-    settings: ClassVar = {"repository": "team/my-repo"}
+    settings: Mapping[str, Any] = {"repository": "team/my-repo"}
     secret = PASSWORD
-    away: ClassVar = {}
+    away: Mapping[str, Any] | None = {}
     environment_away = NOBODY
 
     @pytest.fixture(autouse=True)
