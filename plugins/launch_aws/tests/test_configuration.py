@@ -172,9 +172,7 @@ def test_nor_for_a_queue_whose_registry_needs_it(start: Start, queue: dict[str, 
 
 def test_a_queues_registry_works_in_the_agents_environment(start: Start, cloud: Cloud) -> None:
     block = {"type": "ecr", "repository": "my-repo"}
-    made = start(
-        f"environment: {{type: aws, region: {REGION}, endpoint-url: '{cloud.url}'}}", registry=block
-    )
+    made = start(f"environment: {{type: aws, region: {REGION}, endpoint-url: '{cloud.url}'}}", registry=block)
     assert made.shop.registry(block).object.resolve("my-repo") == f"{HOST}/my-repo"
 
 
