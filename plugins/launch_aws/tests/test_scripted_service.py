@@ -114,5 +114,6 @@ def test_a_refusal_is_not_tried_again(serve: Any, refusal: dict[str, str]) -> No
 def test_a_service_that_is_no_aws(serve: Any) -> None:
     """A proxy's page, say: an error, and not an image that is missing."""
     service = serve((404, {"hello": "world"}))
-    with pytest.raises(LaunchError):
+    with pytest.raises(LaunchError, match="what answers 404 there is no service of AWS") as caught:
         service.registry().digest(REF)
+    assert "proxies" in (caught.value.hint or "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 from launch_aws.settings import AccountSettings, RegistrySettings
 
 from launchcore.host.settings import SettingsError, structure
@@ -113,8 +114,12 @@ def test_every_key_is_in_the_readme_with_its_meaning(settings: type) -> None:
     _, _, part = README.partition(
         "### The environment" if settings is AccountSettings else "### The registry"
     )
-    table = part.partition("\n### ")[0]
-    rows = dict(re.findall(r"^\| `([a-z_]+)` \|[^|]*\| (.*) \|$", table, re.MULTILINE))
-    assert {name: text.replace("\\|", "|") for name, text in rows.items()} == {
-        field.name: field.metadata["help"] for field in attrs.fields(settings)
-    }
+    rows = re.findall(r"^\| `([a-z_]+)` \|[^|]*\| (.*) \|$", part.partition("\n### ")[0], re.MULTILINE)
+    assert dict(rows) == {field.name: field.metadata["help"] for field in attrs.fields(settings)}
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n# launch-config.yaml\n(.*?)```", README, re.DOTALL))
+def test_examples_of_the_readme(text: str) -> None:
+    raw = yaml.safe_load(text)
+    for key, settings in (("environment", AccountSettings), ("registry", RegistrySettings)):
+        structure(settings, raw.get(key), path=key, ignore=("type",))

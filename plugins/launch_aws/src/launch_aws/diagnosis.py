@@ -188,7 +188,7 @@ def _answered(error: Exception, asked: Asked) -> LaunchError:
     response = _response(error)
     code, message = code_of(error), str(response.get("Error", {}).get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
-    if code in DENIED:
+    if code in DENIED or ACTION.search(message):
         return _denied(message, asked)
     if code in BUSY or status >= 500 or status in (408, 429):
         why = "AWS throttles us" if code in BUSY else f"AWS answers {status}: {scrubbed(message, 160)}"
@@ -209,6 +209,11 @@ def _answered(error: Exception, asked: Asked) -> LaunchError:
         return _config(
             f"cannot {asked.what}: the region {asked.region} is not turned on for the account",
             "turn it on, or choose another environment.region",
+        )
+    if not code or code.isdecimal():
+        return _config(
+            f"cannot {asked.what}: what answers {status or code} there is no service of AWS",
+            "look at the proxies on the way, and at environment.endpoint_url and endpoints",
         )
     return _refused(code, message, asked) or _config(
         f"cannot {asked.what}: {scrubbed(code, 60)}: {scrubbed(message)}", None
