@@ -18,8 +18,17 @@ from launchcore.host.settings import structure
 __all__ = ["cloud", "cloud_process", "own_aws"]
 
 
+@pytest.fixture(scope="session")
+def service_models() -> Any:
+    """The SDK's descriptions of the services, read once: that is most of what a new client costs."""
+    from botocore.loaders import Loader
+
+    return Loader()
+
+
 @pytest.fixture(autouse=True)
-def _nothing_of_this_machine(own_aws: Path) -> None: ...
+def _nothing_of_this_machine(own_aws: Path, service_models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.session.create_loader", lambda _: service_models)
 
 
 @pytest.fixture

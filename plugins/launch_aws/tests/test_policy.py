@@ -76,5 +76,5 @@ def test_contexts_can_be_kept(journey: Journey, cloud: Cloud) -> None:
     s3.put_object(Bucket="my-bucket", Key="contexts/x", Body=b"files")
     assert s3.get_object(Bucket="my-bucket", Key="contexts/x")["ContentLength"] == 5
     assert s3.head_object(Bucket="my-bucket", Key="contexts/x")["ContentLength"] == 5
-    s3.head_bucket(Bucket="my-bucket")
+    assert s3.list_objects_v2(Bucket="my-bucket", Prefix="contexts")["KeyCount"] == 1
     s3.delete_object(Bucket="my-bucket", Key="contexts/x")

@@ -36,11 +36,14 @@ class Keys:
 
 
 class Account:
-    """Safe for all threads: botocore's clients are, and its sessions are used under a lock."""
+    """Safe for all threads: botocore's clients are, and each of its sessions is used under a lock of its own,
+    so that a role that is long in coming holds up those only who need it."""
 
     def __init__(self, settings: AccountSettings) -> None:
         self.settings = settings
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._locks: dict[str | None, threading.RLock] = {}
+        """Taken in one order: of a run's role, of the agent's role, of the profile or chain."""
         self._sessions: dict[str | None, Any] = {}
         """The role that one works as → a botocore session; ``None``: what the profile or chain has."""
         self._clients: dict[tuple[str, str, str | None], Any] = {}
@@ -56,7 +59,7 @@ class Account:
 
         said = self.settings.region or os.environ.get("AWS_REGION")  # the SDK reads the other one only
         if not said:
-            with self.asking("read the AWS configuration"), self._lock:
+            with self.asking("read the AWS configuration"), self._alone(None):
                 said = self._session(None).get_config_variable("region")
                 if not said:
                     raise NoRegionError
@@ -68,9 +71,10 @@ class Account:
 
     def identity(self) -> Identity:
         """Who we are; asked once. :raises LaunchError: nobody that AWS knows."""
-        if self._identity is None:
-            self._identity = self.whoami()
-        return self._identity
+        known = self._identity
+        if known is None:
+            known = self._identity = self.whoami()
+        return known
 
     def whoami(self) -> Identity:
         """The same, asked anew."""
@@ -111,25 +115,32 @@ class Account:
 
     def _forget(self) -> None:
         """Credentials are read anew the next time: somebody mends a file while the agent runs."""
-        with self._lock:
-            self._sessions.clear()
-            self._clients.clear()
-            self._identity = None
+        self._sessions.clear()
+        self._clients.clear()
+        self._identity = None
 
     # -- sessions and clients --------------------------------------------------------------------
 
     def _client(self, service: str, region: str, role: str | None) -> Any:
         key = (service, region, role)
-        with self.asking(f"use {service}", region=region), self._lock:
-            if key not in self._clients:
-                self._clients[key] = self._session(role).create_client(
+        with self.asking(f"use {service}", region=region), self._alone(role):
+            made = self._clients.get(key)
+            if made is None:
+                made = self._session(role).create_client(
                     service, region_name=region, endpoint_url=self.endpoint(service), config=self._config()
                 )
-            return self._clients[key]
+                self._clients[key] = made
+            return made
+
+    def _alone(self, role: str | None) -> threading.RLock:
+        """The lock of a role's session."""
+        with self._lock:
+            return self._locks.setdefault(role, threading.RLock())
 
     def _session(self, role: str | None) -> Any:
-        """Only with the lock held."""
-        if role not in self._sessions:
+        """Only with the role's lock held."""
+        session = self._sessions.get(role)
+        if session is None:
             from botocore.session import Session
 
             quiet()
@@ -138,7 +149,7 @@ class Account:
                 resolver = _Resolver(lambda: self._credentials_of(role))
                 session.register_component("credential_provider", resolver)
             self._sessions[role] = session
-        return self._sessions[role]
+        return session
 
     def _config(self) -> Any:
         from botocore.config import Config
@@ -154,7 +165,7 @@ class Account:
         from botocore.exceptions import NoCredentialsError
 
         with self.asking("get AWS credentials"):
-            with self._lock:
+            with self._alone(role):
                 credentials = self._session(role).get_credentials()
             if credentials is None:
                 raise NoCredentialsError
