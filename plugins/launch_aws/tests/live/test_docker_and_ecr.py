@@ -21,6 +21,7 @@ from launch_docker.testing.registry import RegistryMachine, missing_registry
 
 from launchcore.plugin import Reason, RunSpec, RunState
 from launchcore.queues.base import RunInfo
+from tests.crash import invariants
 from tests.live.docker.world import DockerWorld
 
 __all__ = ["docker_host", "docker_machine", "engine"]
@@ -127,7 +128,7 @@ def test_a_source_is_built_pushed_pulled_by_digest_and_built_no_second_time(
     told += [str(run) for run in (first, second, third)]
     for secret in (PASSWORD, CANARY, KEY_ID):
         assert not any(secret in text for text in told)
-    assert place.world.leftovers() == []
+    invariants.nothing_left(place.world)
 
 
 def test_a_token_that_the_registry_does_not_take(place: Place) -> None:
