@@ -126,11 +126,16 @@ class Account:
         with self.asking(f"use {service}", region=region), self._alone(role):
             made = self._clients.get(key)
             if made is None:
-                made = self._session(role).create_client(
+                made = self._sdk(role).client(
                     service, region_name=region, endpoint_url=self.endpoint(service), config=self._config()
                 )
                 self._clients[key] = made
             return made
+
+    def _sdk(self, role: str | None) -> Any:
+        import boto3
+
+        return boto3.Session(botocore_session=self._session(role))
 
     def _alone(self, role: str | None) -> threading.RLock:
         """The lock of a role's session."""
