@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +67,7 @@ class Containers:
                 self._engine.request("POST", f"/containers/{container}/kill", params={"signal": "KILL"})
                 return
             except EngineError as error:
-                if error.missing or "is not running" in str(error):
+                if error.missing or re.search("is not running|can only kill running", str(error)):
                     return
                 if attempt:
                     raise LaunchError(f"the engine cannot stop it: {one_line(str(error))}") from None

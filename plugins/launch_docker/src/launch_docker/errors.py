@@ -31,7 +31,7 @@ class EngineError(Exception):
 
     @property
     def conflict(self) -> bool:
-        return self.status == 409
+        return self.status == 409 or "name is already in use" in str(self)  # 500 of Podman 4
 
 
 def one_line(text: str, limit: int = 400) -> str:
@@ -152,10 +152,12 @@ _COMMAND = re.compile(
 )
 _QUEUE = re.compile(
     r"device driver|error gathering device information|no such file or directory.*/dev/|"
+    r"stat /dev/.*no such file|"
     r"bind source path does not exist|network .* not found|unknown runtime|invalid runtime|"
     r"unable to find user|unable to find group|no matching entries in passwd|"
     r"invalid CapAdd|invalid CapDrop|invalid capability|unknown capability|mkdir .*read-only|not a directory|"
-    r"are you trying to mount a directory|sysctl|seccomp|apparmor|range of CPUs|minimum memory limit|"
+    r"are you trying to mount a directory|sysctl|seccomp|apparmor|range of CPUs|"
+    r"minimum memory limit|unable to set memory limit|"
     r"invalid mount|invalid volume|shm size|ulimit|pids limit|cpuset",
     re.IGNORECASE,
 )

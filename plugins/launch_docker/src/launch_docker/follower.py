@@ -35,7 +35,7 @@ class Tail:
         self.follow = follow
         self.lock = threading.Lock()
         self.used = time.monotonic()
-        self.heard = time.monotonic()
+        self.began = self.heard = time.monotonic()
         """When something came last."""
         self.last = ""
         """The time of the last message that came."""

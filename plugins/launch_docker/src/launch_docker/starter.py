@@ -50,7 +50,6 @@ class Starter:
         self._gpus = gpus
         self._observer = observer
         self._handover = Handover(engine, vault)
-        self._podman: bool | None = None
 
     def check_wanted(self, plan: RunPlan) -> None:
         """:raises LaunchError: ``lost``: it was given up, or is too late."""
@@ -78,7 +77,7 @@ class Starter:
             secrets=place,
             gpus=self._gpus.take(plan),
             gpu_access=self._engine.settings.gpu_access,
-            podman=self._is_podman(),
+            podman=self._engine.is_podman(),
             socket=self._engine.endpoint.socket,
         )
         made = body(plan, given, image, around)
@@ -185,12 +184,6 @@ class Starter:
         self._vault.remove(plan.attempt_id)
         with contextlib.suppress(OSError):
             self._gpus.release(plan.attempt_id)
-
-    def _is_podman(self) -> bool:
-        if self._podman is None:
-            parts = self._engine.version().get("Components") or []
-            self._podman = any("podman" in str(each.get("Name", "")).lower() for each in parts)
-        return self._podman
 
 
 def handle_of(attempt_id: str, container: str, labels: Mapping[str, str]) -> RunHandle:
