@@ -16,7 +16,7 @@ from launchcore.plugin import LaunchError, LogBatch
 
 AGAIN = 0.5
 """Seconds before a stream that broke off is opened again."""
-REST = 10.0
+REST = 3.0
 """Podman loses lines when it follows a log, so that it is asked again and again, each time for all since the
 last settled time; it then rests for so many times what its answer took."""
 
@@ -132,11 +132,12 @@ class Tails:
             wait = self._again.get(container, 0.0)
         if tail is not None and tail.cursor == cursor:
             return tail
+        ended = self._ended(container, False)
         if tail is not None:
             self.forget(container)
-        elif time.monotonic() < wait:
+        elif not ended and time.monotonic() < wait:
             return None
-        return self._start(container, tty, cursor, follow=not self._ended(container, False))
+        return self._start(container, tty, cursor, follow=not ended)
 
     def _start(self, container: str, tty: bool, cursor: str, *, follow: bool) -> Tail:
         at = position(cursor)
