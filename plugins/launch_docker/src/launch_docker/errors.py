@@ -163,8 +163,11 @@ _QUEUE = re.compile(
 )
 
 
-def start_failed(message: str, *, command: str) -> LaunchError:
-    """The engine refused to make or to start a container."""
+def start_failed(message: str, *, command: str, ended: bool = False) -> LaunchError:
+    """The engine refused to make or to start a container.
+
+    :param ended: what a killed engine had forgotten of it was found, and killed.
+    """
     said = one_line(message, 300)
     if _DISK_FULL.search(message):
         return disk_full(f"the container cannot start: {said}")
@@ -182,15 +185,17 @@ def start_failed(message: str, *, command: str) -> LaunchError:
             fault=Fault.INFRASTRUCTURE,
             hint="`launch queue show` shows the queue's configuration; its owner can change it",
         )
-    # An engine that was killed in mid-start forgets what its containerd runs, and cannot stop it either.
-    lost = "id already in use" in message
+    hint = None
+    if ended:
+        hint = "the engine was killed in mid-start; what ran without its knowing was ended"
+    elif "id already in use" in message:
+        # It cannot stop it either.
+        hint = (
+            "the engine was killed in mid-start, and the container may run without its knowing: "
+            "`ctr -n moby tasks ls` on its machine shows it"
+        )
     return LaunchError(
-        f"the engine could not start the container: {said}",
-        reason=Reason.INFRASTRUCTURE,
-        hint="the engine was killed in mid-start, and the container may run without its knowing: "
-        "`ctr -n moby tasks ls` on its machine shows it"
-        if lost
-        else None,
+        f"the engine could not start the container: {said}", reason=Reason.INFRASTRUCTURE, hint=hint
     )
 
 

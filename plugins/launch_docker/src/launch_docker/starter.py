@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from launch_docker import unseen
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, removed, start_failed
 from launch_docker.gpu_share import GpuShare
@@ -145,12 +146,12 @@ class Starter:
             self._engine.request("POST", f"/containers/{container}/start")
         except EngineError as error:
             self._observer.forget(plan.attempt_id)
-            self.undo(plan, container)
             if error.missing and "container" in str(error).lower():
+                self.undo(plan, container)
                 raise LaunchError(
                     f"{plan.attempt_id} was given up while it started", reason=Reason.LOST
                 ) from None
-            raise start_failed(str(error), command=str(found["word"])) from None
+            raise self._refused(plan, container, error, command=str(found["word"])) from None
         except EngineAway:
             self._settle(plan, container)
         return handle
@@ -170,10 +171,17 @@ class Starter:
                     return
                 except (EngineError, LaunchError) as error:
                     self._observer.forget(plan.attempt_id)
-                    self.undo(plan, container)
                     if isinstance(error, LaunchError):
+                        self.undo(plan, container)
                         raise
-                    raise start_failed(str(error), command="?") from None
+                    raise self._refused(plan, container, error, command="?") from None
+
+    def _refused(self, plan: RunPlan, container: str, error: EngineError, *, command: str) -> LaunchError:
+        """The engine refuses to start it: nothing of it runs, and nothing is left."""
+        lost = "id already in use" in str(error)
+        ended = lost and self._engine.endpoint.socket is not None and unseen.end(container)
+        self.undo(plan, container)
+        return start_failed(str(error), command=command, ended=ended)
 
     def undo(self, plan: RunPlan, container: str | None = None) -> None:
         """Nothing was started: leave nothing. Never touches a container that runs."""
