@@ -272,7 +272,6 @@ def calls(world: DockerWorld) -> float:
     runner = DockerRunner(Engine(Settings(host=world.docker_host), environ={}), site)
     ended: list[str] = []
     runner.engine.get("/version")
-    runner._starter._is_podman()  # noqa: SLF001 (asked once in an agent's life)
     with runner.watch(lambda handle, status: ended.append(handle.key) if status.phase.final else None):
         wait_until("it listens", lambda: runner.engine.calls >= 4)
         before, runs = runner.engine.calls, 10

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from launch_docker.testing.fixtures import BARE_IMAGE, IMAGE, unavailable
 from launch_docker.testing.machine import base_image
 from launch_docker.testing.podman import PodmanMachine, missing_podman
 
-from launchcore.plugin import LaunchError, Reason
+from launchcore.plugin import EnvVar, Given, LaunchError, Reason, Secret
 from plugins.launch_docker.tests.live import test_conformance as conformance
 from plugins.launch_docker.tests.live.test_logs_live import (  # noqa: F401 (they run here again)
     test_a_line_of_a_megabyte,
@@ -81,3 +84,36 @@ def test_killed_from_outside(bench: Any) -> None:
 
     assert status.failure is not None
     assert status.failure.reason is Reason.INFRASTRUCTURE
+
+
+@pytest.fixture(scope="module")
+def rootless() -> Iterator[str]:
+    """A Podman of nobody's."""
+    why = missing_podman(rootless=True)
+    if why is not None:
+        unavailable(why)
+    machine = PodmanMachine(rootless=True)
+    try:
+        machine.start()
+        engine = machine.engine()
+        base_image(engine, IMAGE)
+        engine.close()
+        yield machine.url
+    finally:
+        machine.close()
+
+
+def test_rootless(rootless: str, make_bench: Callable[..., Any]) -> None:
+    """Who is root in the container is nobody outside; ends, logs, secrets and cancels are as ever."""
+    assert "rootless" in check_engine(Settings(host=rootless)).detail
+    bench, config = make_bench(rootless, secrets="copy"), RunConfig(network="none")  # no tun device here
+    given = Given(env=(EnvVar(name="TOKEN", value=Secret("canary-of-nobody")),))
+    handle = bench.start(bench.plan("sh", "-c", 'id -u; echo "$TOKEN"; exit 7', config=config), given)
+    assert bench.end(handle).exit_code == 7
+    assert bench.log(handle) == b"0\ncanary-of-nobody\n"
+
+    handle = bench.start(bench.plan("sleep", "600", config=config))
+    pid = bench.inspect(handle)["State"]["Pid"]
+    assert Path(f"/proc/{pid}").stat().st_uid not in (0, os.getuid())
+    bench.runner.cancel(handle, 0)
+    assert bench.end(handle).signal == signal.SIGKILL

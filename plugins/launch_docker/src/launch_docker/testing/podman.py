@@ -1,6 +1,7 @@
 """A private Podman: its own storage, its own socket that is compatible with Docker's, nobody else's.
 
 Needs root, ``podman``, and on a machine with cgroups of version 1 ``runc`` (crun takes no hybrid ones).
+A rootless one belongs to ``nobody``, whose subordinate ids are in files of our own, in a mount namespace.
 """
 
 from __future__ import annotations
@@ -31,22 +32,32 @@ events_logger = "file"
 """Podman's own limits are higher than what root may give everywhere."""
 
 
-def missing_podman() -> str | None:
+NOBODY = 65534
+IDS = f"{NOBODY}:200000:65536\n"
+ROOTLESS = """\
+mount --bind "$0/ids" /etc/subuid && mount --bind "$0/ids" /etc/subgid &&
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+"""
+
+
+def missing_podman(*, rootless: bool = False) -> str | None:
     """Why no Podman can be started here; None: one can."""
     if os.getuid() != 0:
         return "starting a Podman of its own needs root"
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists() and shutil.which("runc") is None:
         return "cgroups are of version 1, and there is no runc (Debian: runc)"
-    for program in ("podman", "busybox"):
+    more = ("newuidmap", "setpriv", "unshare") if rootless else ()
+    for program in ("podman", "busybox", *more):
         if shutil.which(program) is None:
-            return f"there is no {program} here (Debian: podman, busybox-static)"
+            return f"there is no {program} here (Debian: podman, busybox-static, uidmap)"
     return None
 
 
 class PodmanMachine:
     """One ``podman system service``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rootless: bool = False) -> None:
+        self.rootless = rootless
         self.root = Path(tempfile.mkdtemp(prefix="lc-podman-", dir="/var/tmp"))
         self.url = f"unix://{self.root}/podman.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -58,13 +69,23 @@ class PodmanMachine:
         config.write_text(CONFIG.format(runtime=runtime))
         command = ["podman", "--root", str(self.root / "root"), "--runroot", str(self.root / "run")]
         command += ["system", "service", "--time=0", self.url]
+        environ = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(self.root)}
+        if self.rootless:
+            for name in ("subuid", "subgid"):  # something to mount over
+                Path("/etc", name).touch()
+            (self.root / "ids").write_text(IDS)
+            os.chown(self.root, NOBODY, NOBODY)
+            command[1:1] = ["--storage-driver", "vfs"]
+            command = ["unshare", "--mount", "sh", "-c", ROOTLESS, str(self.root), *command]
+            environ |= {"HOME": str(self.root), "XDG_RUNTIME_DIR": str(self.root)}
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(self.root)},
+                env=environ,
+                cwd=self.root,
                 start_new_session=True,
             )
         engine = self.engine()
