@@ -138,7 +138,9 @@ class Follower:
                     del following[number]
                 tail.wire.broken = not tail.wire.ended
                 tail.wire.close()
-            elif not tail.wire.over and not tail.full and number >= 0 and number not in following:
+            elif tail.wire.over:  # all of it came at once
+                tail.wire.close()
+            elif not tail.full and number >= 0 and number not in following:
                 selector.register(number, selectors.EVENT_READ)
                 following[number] = tail
 

@@ -281,9 +281,7 @@ class Push(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.result = self.work.builder.push(
-                self.image, self.work.plan(), self.work.given(), self.work.context
-            )
+            self.result = self.work.push(self.image)
         except LaunchError as error:
             self.result = error
 
