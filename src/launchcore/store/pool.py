@@ -7,6 +7,7 @@ held for as short as can be; so nothing is gathered here, as :mod:`~launchcore.s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import sqlalchemy as sa
 
 from launchcore.plugin import QueueUnavailable
+from launchcore.store import joint
 from launchcore.store.engine import Again, Conflict
 from launchcore.store.writer import Configs, Transaction
 
@@ -86,23 +88,39 @@ class Pool:
     def _each(
         self, transaction: Transaction, operations: Sequence[Callable[[Transaction], T]]
     ) -> list[tuple[T | None, Exception | None]]:
-        """Each in a savepoint of its own."""
-        database, connection = self._database, transaction.connection
+        """Those of a kind in common, as far as they can be; the others each in a savepoint of its own."""
         done: list[tuple[T | None, Exception | None]] = []
-        for operation in operations:
-            rung = len(transaction.topics)
-            database.savepoint(connection)
-            try:
-                done.append((operation(transaction), None))
-            except Exception as error:
-                if database.fatal(error) or self._is_worth_another_try(error):
-                    raise
-                database.rollback_to_savepoint(connection)
-                del transaction.topics[rung:]
-                done.append((None, error))
-            else:
-                database.release(connection)
+        for many, alike in itertools.groupby(operations, key=joint.kind):
+            group: list[Any] = list(alike)
+            over: Sequence[bool] = [False] * len(group)
+            if many is not None and len(group) > 1:
+                found, error = self._apart(transaction, joint.together(many, group))
+                over = over if error else found
+            done += [
+                (None, None) if settled else self._apart(transaction, operation)
+                for settled, operation in zip(over, group, strict=True)
+            ]
         return done
+
+    def _apart(
+        self, transaction: Transaction, operation: Callable[[Transaction], Any]
+    ) -> tuple[Any, Exception | None]:
+        """In a savepoint of its own: what it returned or raised.
+
+        :raises: what the whole transaction is lost by.
+        """
+        database, connection, rung = self._database, transaction.connection, len(transaction.topics)
+        database.savepoint(connection)
+        try:
+            value = operation(transaction)
+        except Exception as error:
+            if database.fatal(error) or self._is_worth_another_try(error):
+                raise
+            database.rollback_to_savepoint(connection)
+            del transaction.topics[rung:]
+            return None, error
+        database.release(connection)
+        return value, None
 
     def _carry_out(
         self, slot: list[sa.Connection], operation: Callable[[Transaction], T], *, last: bool = False

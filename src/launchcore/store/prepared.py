@@ -6,7 +6,6 @@ several times what SQLite spends on it. A claim, a write and a submit therefore 
 
 from __future__ import annotations
 
-import contextlib
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -62,15 +61,6 @@ class Prepared:
             compiled = self._compiled[dialect.name] = _compile(self._construct, self._columns, dialect)
         driver: Any = connection.connection.dbapi_connection
         return compiled, driver.cursor()
-
-
-def together(connection: sa.Connection) -> contextlib.AbstractContextManager[object]:
-    """While in it, statements whose results nobody looks at are sent without waiting for each answer."""
-    if connection.dialect.name != "postgresql":
-        return contextlib.nullcontext()
-    driver: Any = connection.connection.dbapi_connection
-    pipeline: contextlib.AbstractContextManager[object] = driver.pipeline()
-    return pipeline
 
 
 @attrs.frozen
