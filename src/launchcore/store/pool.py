@@ -92,15 +92,32 @@ class Pool:
         done: list[tuple[T | None, Exception | None]] = []
         for many, alike in itertools.groupby(operations, key=joint.kind):
             group: list[Any] = list(alike)
-            over: Sequence[bool] = [False] * len(group)
+            over: Sequence[bool] = ()
             if many is not None and len(group) > 1:
-                found, error = self._apart(transaction, joint.together(many, group))
-                over = over if error else found
+                over = self._jointly(transaction, joint.together(many, group), len(group) == len(operations))
             done += [
                 (None, None) if settled else self._apart(transaction, operation)
-                for settled, operation in zip(over, group, strict=True)
+                for settled, operation in zip(over or [False] * len(group), group, strict=True)
             ]
         return done
+
+    def _jointly(
+        self, transaction: Transaction, all_of_them: Callable[[Transaction], Sequence[bool]], alone: bool
+    ) -> Sequence[bool]:
+        """Which of them were carried out in common; nothing where that failed.
+
+        :param alone: the transaction has nothing but these.
+        :raises Again: it failed, and each has to have a transaction of its own: a savepoint would cost all
+            that do not fail two round trips.
+        """
+        if not alone:
+            return self._apart(transaction, all_of_them)[0] or ()
+        try:
+            return all_of_them(transaction)
+        except Exception as error:
+            if self._database.fatal(error) or self._is_worth_another_try(error):
+                raise
+            raise Again from error
 
     def _apart(
         self, transaction: Transaction, operation: Callable[[Transaction], Any]
