@@ -19,6 +19,7 @@ import pytest
 
 from launchcore.plugin import Limits, RetryPolicy, RunState
 from launchcore.queues.base import RunInfo
+from tests.chaos import canary
 from tests.chaos.proxy import Fault
 from tests.chaos.served import LINES, Served, patiently, seed_of_this_run, serve
 from tests.crash import invariants
@@ -40,8 +41,18 @@ def root() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def check(world: Served, runs: list[RunInfo], accepted: list[str], *, limit: int = LIMIT) -> None:
-    """I1 to I6 and I9, over a history in which every run was to succeed."""
+def check(
+    world: Served,
+    runs: list[RunInfo],
+    accepted: list[str],
+    *,
+    limit: int = LIMIT,
+    also: tuple[Path, ...] = (),
+) -> None:
+    """I1 to I6, I8 and I9, over a history in which every run was to succeed.
+
+    :param also: files in which no secret may be, besides the world's.
+    """
     try:
         assert collections.Counter(run.id for run in runs) == collections.Counter(accepted), "I2"
         invariants.starts_once(world)
@@ -54,6 +65,7 @@ def check(world: Served, runs: list[RunInfo], accepted: list[str], *, limit: int
         invariants.terminal_states_stay(world, runs)
         invariants.nothing_left(world, seconds=60)
         wait_until("no slot is taken", lambda: patiently(lambda: world.service.queue("q")).running == 0)
+        canary.absent(world, runs, also=also)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{world.report()}") from None
 
@@ -126,7 +138,7 @@ def test_everything_is_killed(root: Path, own_postgres: Server) -> None:
             demon.join()
             own_postgres.start()
         world.weather()
-        check(world, world.finished(), accepted)
+        check(world, world.finished(), accepted, also=(own_postgres.folder / "log",))
 
 
 def test_an_agent_that_sleeps_for_three_leases(root: Path) -> None:
