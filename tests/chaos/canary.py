@@ -1,4 +1,4 @@
-"""A secret that every job of a history prints, in clear, in base64 and in a URL; where it must not be (I8)."""
+"""A secret that every job prints in clear, in base64 and in a URL; and where it must not be (I8)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MOST: Final = 256
 MOST_BYTES: Final = 1 << 20
 """Of one request: writes, and bytes of logs in them; a single write may be larger."""
 MOMENT: Final = 0.002
-"""Seconds that a write waits for others at most: less than a request takes."""
+"""Seconds: less than a request takes."""
 
 
 class _Ticket:
@@ -35,10 +35,18 @@ class _Ticket:
 
 
 class Writes:
-    """:param send: sends writes, and returns for each of them what was wrong with it, in order."""
+    """:param send: sends writes, and returns for each of them what was wrong with it, in order.
+    :param moment: seconds that a write waits for others at most.
+    """
 
-    def __init__(self, send: Callable[[Sequence[AttemptWrite]], Sequence[Exception | None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[AttemptWrite]], Sequence[Exception | None]],
+        *,
+        moment: float = MOMENT,
+    ) -> None:
         self._send = send
+        self._moment = moment
         self._mutex = threading.Lock()
         self._enough = threading.Condition(self._mutex)
         self._waiting: list[_Ticket] = []
@@ -72,7 +80,7 @@ class Writes:
     def _lead(self, mine: _Ticket) -> None:
         try:
             with self._mutex:
-                self._enough.wait_for(lambda: len(self._waiting) >= self._expected, MOMENT)
+                self._enough.wait_for(lambda: len(self._waiting) >= self._expected, self._moment)
         except BaseException:
             self._abandon(mine)
             raise
