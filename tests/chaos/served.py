@@ -157,7 +157,8 @@ class Served(World):
     def born(self) -> dict[str, float]:
         """When the kernel made each attempt's process, in UNIX seconds, to a hundredth."""
         booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        lines = Path(f"{self.history}.born").read_text().splitlines()
+        born = Path(f"{self.history}.born")
+        lines = born.read_text().splitlines() if born.exists() else []
         ticks = os.sysconf("SC_CLK_TCK")
         return {attempt: booted + int(start) / ticks for attempt, start in map(str.split, lines)}
 

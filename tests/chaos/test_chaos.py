@@ -7,6 +7,7 @@ seed draws the same faults again: ``LAUNCHCORE_CHAOS_SEED=… pytest tests/chaos
 from __future__ import annotations
 
 import collections
+import functools
 import shutil
 import signal
 import tempfile
@@ -176,9 +177,11 @@ def test_a_cancel_that_was_acknowledged_holds(root: Path) -> None:
         _agent(world, 0)
         world.weather(chance=0.2, delay=0.1, stall=0.5)
         acknowledged: dict[str, float] = {}
-        for _ in range(30):
+        for number in range(30):
             run_id = world.send(seconds=0.2, limits=Limits(grace_seconds=0.5))
             time.sleep(world.random.choice((0.0, 0.02, 0.1)))
+            if number % 10 == 9:  # some have begun, however slow the machine is
+                wait_until("it runs", functools.partial(_is_born, world, run_id))
             patiently(lambda run_id=run_id: world.front[0].cancel(run_id))  # type: ignore[misc]
             acknowledged[run_id] = time.time()
         runs = world.finished()
@@ -195,6 +198,10 @@ def _agent(world: Served, number: int):  # type: ignore[no-untyped-def]
     """Agent 0 or 1, behind the proxy of its number, on a machine of their own: one state directory."""
     proxy = world.proxies[number % len(world.proxies)]
     return world.agent(f"agent-{number}", environ={"LAUNCHCORE_BASE_URL": proxy.url}, ready=False)
+
+
+def _is_born(world: Served, run_id: str) -> bool:
+    return any(attempt.startswith(f"{run_id}-") for attempt in world.born())
 
 
 def _ended(world: Served) -> int:

@@ -1,7 +1,8 @@
 """Carrying out operations on a server: several connections, each operation a transaction of its own.
 
 The server makes the commits that come at the same time durable together, and takes care that locks are
-held for as short as can be; so nothing is gathered here, as :mod:`~launchcore.store.writer` does.
+held for as short as can be; so nobody waits for others here, as in :mod:`~launchcore.store.writer`. What is
+handed in together is carried out together: operations of one kind in common (:mod:`~launchcore.store.joint`).
 """
 
 from __future__ import annotations
