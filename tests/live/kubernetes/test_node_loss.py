@@ -55,9 +55,9 @@ def out_of_service(cluster: Cluster, value: bool) -> None:
 
 def test_the_node_is_lost(world: KubernetesWorld, impatient: Cluster) -> None:
     """Two runs are on it. While the cluster waits for it, they have not ended; when it gives it up both are
-    lost. One is tried again, as its queue says, and runs when there is a node; the other has no try left."""
-    world.recording_queue()
-    world.queue("once", retry=RetryPolicy(max_lost=1))
+    lost. One is tried again, as its queue says, and runs when there is a node; the other one may not be."""
+    world.queue(retry=RetryPolicy(reasons=(Reason.LOST,), max_retries=1, delay_seconds=0.1))
+    world.queue("once")
     world.agent(queues=("q", "once"))
     again = world.run("sh", "-c", ONCE)
     only = world.run("sh", "-c", "echo up; sleep 300", queue="once")
