@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 import attrs
 
 from launchcore.agent.failpoints import Failpoints
-from launchcore.config.masking import NOTHING_SECRET, Masker
+from launchcore.config.masking import NOTHING_SECRET, masker_of
 from launchcore.plugin import (
     Builder,
     Cancelled,
@@ -160,7 +160,7 @@ class Attempt:
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         with self._lock:
             self.secrets = (*self.secrets, *secrets)
-            self._masker = Masker(self.secrets)
+            self._masker = masker_of(self.secrets)
 
     def note(self, event: TimelineEvent) -> None:
         with self._lock:

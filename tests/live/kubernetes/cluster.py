@@ -183,7 +183,7 @@ class _NoImages(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def absent_image(cluster: LiveCluster) -> Iterator[str]:
     """An image that is not there: in a registry that answers at once and has none; on a cluster of another
     machine, where its test image comes from."""

@@ -221,7 +221,7 @@ class Cache:
                 pods = there.get(entry.attempt, [])
                 if entry.known_at <= began:
                     names = {pod["metadata"]["name"] for pod in pods}
-                    entry.removed |= entry.pods.keys() - names
+                    entry.removed = frozenset(entry.removed | (entry.pods.keys() - names))
                     entry.pods_seen = True
                 for pod in pods:
                     self._pod(entry, "ADDED", pod)
@@ -232,10 +232,8 @@ class Cache:
     def _pod(self, entry: Entry, what: str, thing: Mapping[str, Any]) -> None:
         name = str(thing["metadata"]["name"])
         entry.pods[name] = trim_pod(thing)
-        if what == "DELETED":
-            entry.removed |= {name}
-        else:
-            entry.removed -= {name}
+        if (what == "DELETED") != (name in entry.removed):
+            entry.removed ^= {name}
 
 
 def _lives(pod: Mapping[str, Any]) -> bool:
