@@ -91,8 +91,12 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
         share = min(kubernetes[name]["share_of_bare"] for name in kubernetes if name.startswith("jobs_"))
         rows += [
             ("Jobs at once / bare Jobs", share, "", ">", 0.9),
-            ("memory for each tracked Job", kubernetes["tracked"]["kb_per_run"], " KB", "<", 20.0),
+            ("memory for each Job that waits", kubernetes["waiting"]["kb_per_run"], " KB", "<", 20.0),
         ]
+        if "running" in kubernetes:
+            rows.append(
+                ("memory for each Job that runs", kubernetes["running"]["kb_per_run"], " KB", "<", 20.0)
+            )
         if "requests" in kubernetes:
             rows.append(("API requests for each run", kubernetes["requests"]["per_run"], "", "<", 5.01))
     return [
