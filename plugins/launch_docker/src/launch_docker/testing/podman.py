@@ -120,6 +120,16 @@ class PodmanMachine:
                 self.process.wait(20)
             self.process.kill()
             self.process.wait()
+        # A rootless one is the child of what was started, and a process that pauses keeps its namespace.
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((self.root / "libpod" / "tmp" / "pause.pid").read_text()), signal.SIGKILL)
+        for proc in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                if (
+                    str(self.root).encode() in (proc / "cmdline").read_bytes()
+                    and int(proc.name) != os.getpid()
+                ):
+                    os.kill(int(proc.name), signal.SIGKILL)
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             point = line.split(" ")[1]
             if point.startswith(f"{self.root}/"):

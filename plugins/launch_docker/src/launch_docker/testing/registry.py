@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -83,9 +84,11 @@ class RegistryMachine:
     def stored(self) -> int:
         """Bytes of all that it holds, also of uploads that are not complete."""
         total = 0
-        for path in (self.root / "data").rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.stat().st_size if path.is_file() else 0
+        # Not by rglob: it fails when the registry removes a folder that it is about to look into.
+        for folder, _, names in os.walk(self.root / "data"):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += Path(folder, name).stat().st_size
         return total
 
     def _answers(self) -> bool:
