@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 import urllib3
@@ -31,7 +32,8 @@ def test_all_connections_have_one_context(authority: Authority) -> None:
 
     share_tls(manager, verify=True)
     pool = manager.connection_from_url("https://127.0.0.1:6443")
-    first, second = pool._new_conn(), pool._new_conn()
+    first: Any = pool._new_conn()
+    second: Any = pool._new_conn()
 
     assert first.ssl_context is second.ssl_context is not None
     assert first.ca_certs is None
