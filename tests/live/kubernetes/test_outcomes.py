@@ -229,8 +229,8 @@ def test_a_log_of_50_mb(world: KubernetesWorld, own_cluster: Cluster) -> None:
 
     assert ended.state is RunState.SUCCEEDED, world.report()
     stored = world.log(run)
-    # A node may end a stream as it rotates the log; whether something is missing then, nobody can know, and it
-    # is said. Here it is known.
+    # A node may end a stream as it rotates the log; whether something is missing then, nobody can know, and
+    # it is said. Here it is known.
     written = MAYBE.sub(b"", stored[stored.find(line) :])
     marks = [each for each in set(written.splitlines()) if each != line.rstrip()]
     assert not marks, marks[:5]

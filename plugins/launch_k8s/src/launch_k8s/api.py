@@ -170,6 +170,7 @@ class Api:
             connection.request("GET", url if plain else url[len(_origin(url)) :], headers=headers)
             connection.sock.settimeout(silence)
         except Exception as error:
+            self._look_again(client, error)
             raise ApiAway(_words(error), sent=False) from None
         return Wire(connection)
 
@@ -241,6 +242,7 @@ class Api:
                 redirect=False,
             )
         except Exception as error:
+            self._look_again(client, error)
             raise ApiAway(_words(error), sent=not _before_sending(error)) from None
         if response.status < 300:
             return response
@@ -254,6 +256,11 @@ class Api:
             response.release_conn()
         names = {name.lower(): value for name, value in response.headers.items()}
         raise _error(int(response.status), names, said)
+
+    def _look_again(self, client: Any, error: Exception) -> None:
+        """A server that is not trusted may have a certificate of a new authority, which the files know."""
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            self.connection.renew(client)
 
     def _prepared(self, ask: Ask) -> tuple[Any, str, dict[str, str]]:
         """The client, the whole URL, the headers; when the request may be made."""

@@ -221,7 +221,8 @@ class Cache:
                 pods = there.get(entry.attempt, [])
                 if entry.known_at <= began:
                     names = {pod["metadata"]["name"] for pod in pods}
-                    entry.removed = frozenset(entry.removed | (entry.pods.keys() - names))
+                    if gone := entry.pods.keys() - names:
+                        entry.removed |= gone
                     entry.pods_seen = True
                 for pod in pods:
                     self._pod(entry, "ADDED", pod)

@@ -137,8 +137,8 @@ class Connection:
 
 
 def share_tls(manager: Any, *, verify: bool) -> None:
-    """One TLS context for all connections of a pool manager. Without it each makes its own: it reads and keeps
-    the certificates once more, for every log that is followed."""
+    """One TLS context for all connections of a pool manager. Without it each makes its own: it reads and
+    keeps the certificates once more, for every log that is followed."""
     from urllib3.util.ssl_ import create_urllib3_context
 
     if manager.proxy is not None and manager.proxy.scheme == "https":
