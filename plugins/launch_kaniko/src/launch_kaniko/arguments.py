@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from launch_k8s.manifest_pod import literal
+
 from launch_kaniko.order import Order, cache_repository, destinations
 from launch_kaniko.places import CONFIG_FOLDER, access_path, certificate_path, secret_path
 from launchcore.plugin import LaunchError, Reason, Secret, SecretFile
@@ -59,6 +60,12 @@ def _flags(order: Order) -> Iterator[tuple[str, str]]:
     for name in sorted(order.secrets):
         yield "secret", f"id={name},src={secret_path(name)}"
     yield from _cache(order)
+    yield from _ways(order)
+    yield from _registries(order)
+
+
+def _ways(order: Order) -> Iterator[tuple[str, str]]:
+    settings = order.settings
     yield "snapshot-mode", settings.snapshot_mode
     for switch in ("single_snapshot", "use_new_run", "reproducible"):
         if getattr(settings, switch):
@@ -66,6 +73,10 @@ def _flags(order: Order) -> Iterator[tuple[str, str]]:
     yield "push-retry", str(settings.push_retries)
     yield "image-download-retry", str(settings.download_retries)
     yield "image-fs-extract-retry", str(settings.download_retries)
+
+
+def _registries(order: Order) -> Iterator[tuple[str, str]]:
+    settings = order.settings
     for host in settings.insecure_registries:
         yield "insecure-registry", host
     for host in settings.skip_tls_verify_registries:

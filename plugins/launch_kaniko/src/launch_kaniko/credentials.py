@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
-
 from launch_k8s.manifest_secrets import MAX_SECRET, auth_host, file_name
+
 from launch_kaniko.order import Order
 from launch_kaniko.places import CONFIG_FOLDER, GIVEN_FOLDER
 from launchcore.plugin import CredentialHelper, Fault, LaunchError, Login, Reason, Secret, SecretFile

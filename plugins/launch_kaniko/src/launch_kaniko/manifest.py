@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from launch_k8s.names import ATTEMPT, MANAGED_BY, OWNER, PREFIX, QUEUE, RUN, UNSCHEDULABLE_SECONDS, label_value
+from launch_k8s.names import (
+    ATTEMPT,
+    MANAGED_BY,
+    OWNER,
+    PREFIX,
+    QUEUE,
+    RUN,
+    UNSCHEDULABLE_SECONDS,
+    label_value,
+)
 from launch_k8s.starter import HELD
+
 from launch_kaniko.arguments import arguments, environment
 from launch_kaniko.credentials import hand_over
 from launch_kaniko.order import Order
@@ -26,7 +36,12 @@ def build_labels(order: Order) -> dict[str, str]:
     """What everything that is made for a build carries."""
     said = order.labels
     found = {MANAGED_BY: MANAGER, BUILD: order.job}
-    for label, own in ((OWNER_LABEL, OWNER), (RUN_LABEL, RUN), (ATTEMPT_LABEL, ATTEMPT), (QUEUE_LABEL, QUEUE)):
+    for label, own in (
+        (OWNER_LABEL, OWNER),
+        (RUN_LABEL, RUN),
+        (ATTEMPT_LABEL, ATTEMPT),
+        (QUEUE_LABEL, QUEUE),
+    ):
         found[own] = label_value(said.get(label, ""))
     return found
 
@@ -66,7 +81,9 @@ def manifests(order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
         }
     )
     theirs = spec.get("activeDeadlineSeconds")
-    deadline = min(theirs, settings.deadline_seconds) if isinstance(theirs, int) else settings.deadline_seconds
+    deadline = (
+        min(theirs, settings.deadline_seconds) if isinstance(theirs, int) else settings.deadline_seconds
+    )
     spec |= {
         "suspend": True,
         "backoffLimit": 0,

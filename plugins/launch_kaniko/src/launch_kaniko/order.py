@@ -21,6 +21,7 @@ class Order:
     """One build. ``name`` is the image's, ``REPOSITORY:TAG``; ``dockerfile`` is a path in the context."""
 
     name: str
+    run_id: str
     attempt_id: str
     labels: Mapping[str, str]
     """Of the cluster's objects: whose they are, and of which run."""

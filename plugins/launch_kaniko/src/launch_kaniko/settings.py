@@ -6,8 +6,8 @@ import re
 from typing import Any, Final, Literal
 
 import attrs
-
 from launch_k8s.settings import ClusterSettings
+
 from launch_kaniko.store_options import StoreOptions
 from launch_kaniko.store_places import parse_store
 from launchcore.plugin import Json, setting
@@ -48,19 +48,14 @@ class BuilderSettings(RecipeSettings):
     """``builder: {type: kaniko, …}``."""
 
     build_context_store: str = setting(
-        "Where build contexts are kept for the executor: s3://BUCKET/PREFIX, gs://…, az://…, or pvc://CLAIM.",
+        "Where build contexts are kept for the executor: s3://BUCKET/PREFIX, gs://…, az://…, pvc://CLAIM.",
         validator=_store,
     )
     store: StoreOptions = setting("How that store is reached.", factory=StoreOptions)
-    retention_seconds: float = setting(
-        "Seconds after which a build context is deleted from the store; one that is used again stays longer.",
-        default=7 * 86400.0,
-        validator=_positive,
-    )
 
     kubeconfig: str | None = setting(
-        "File of the credentials of the cluster that builds. Without it: KUBECONFIG, ~/.kube/config, then the "
-        "service account of the pod that the agent runs in.",
+        "File of the credentials of the cluster that builds. Without it: KUBECONFIG, ~/.kube/config, then "
+        "the service account of the pod that the agent runs in.",
         default=None,
     )
     # RecipeSettings has a `context` already: the directory that is built.
@@ -104,7 +99,7 @@ class BuilderSettings(RecipeSettings):
         "Seconds after which the cluster ends a build.", default=3600, validator=_positive
     )
     unschedulable_seconds: float = setting(
-        "Seconds for which a build waits for a node or for the executor's image.",
+        "Seconds for which a build waits for a node.",
         default=600.0,
         validator=_positive,
     )
@@ -138,7 +133,9 @@ class BuilderSettings(RecipeSettings):
         "How changed files are found: by content, by attributes, by time alone.", default="full"
     )
     single_snapshot: bool = setting("Make one layer of the whole Dockerfile.", default=False)
-    use_new_run: bool = setting("Find what a RUN has changed without a snapshot: experimental.", default=False)
+    use_new_run: bool = setting(
+        "Find what a RUN has changed without a snapshot: experimental.", default=False
+    )
     reproducible: bool = setting("Strip the times from the image.", default=False)
     push_retries: int = setting(
         "How often a push that broke off is taken up again.", default=3, validator=attrs.validators.ge(0)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from launch_k8s.names import reserved
+
 from launch_kaniko.order import CONTAINER
 from launchcore.plugin import Fault, Json, LaunchError, Reason
 
@@ -40,7 +41,7 @@ def base(config: Mapping[str, Json]) -> dict[str, Any]:
         raise refused("is not a Job of batch/v1")
     unknown = set(said) - {"apiVersion", "kind", "metadata", "spec"}
     if unknown:
-        raise refused(f"has {sorted(unknown)[0]!r} where a Job has metadata and spec")
+        raise refused(f"has {min(unknown)!r} where a Job has metadata and spec")
     spec = mapping(said, "spec")
     template = mapping(spec, "template")
     for meta in (mapping(said, "metadata"), mapping(template, "metadata")):
@@ -59,11 +60,12 @@ def base(config: Mapping[str, Json]) -> dict[str, Any]:
 def container(pod: dict[str, Any]) -> dict[str, Any]:
     """The executor's container in a pod's spec: the one that is called so, else a new first one."""
     listed = items(pod, "containers")
-    for each in listed:
-        if each.get("name") == CONTAINER:
-            return each
-    listed.insert(0, {"name": CONTAINER})
-    return listed[0]
+    found: dict[str, Any] | None = next((each for each in listed if each.get("name") == CONTAINER), None)
+    if found is not None:
+        return found
+    made: dict[str, Any] = {"name": CONTAINER}
+    listed.insert(0, made)
+    return made
 
 
 def items(where: dict[str, Any], key: str) -> list[Any]:
