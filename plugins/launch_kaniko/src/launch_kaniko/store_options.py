@@ -69,6 +69,11 @@ class StoreOptions:
     retry_seconds: float = setting(
         "Seconds after a request's begin beyond which it is not repeated.", default=120.0, validator=_positive
     )
+    keep_hours: float = setting(
+        "Hours that a context is kept after its last use; more than twice the longest build.",
+        default=72.0,
+        validator=attrs.validators.ge(1),
+    )
     compression: int = setting(
         "gzip's level for build contexts: 0 stores, 1 is fast, 9 is small.",
         default=1,
@@ -84,3 +89,8 @@ class StoreOptions:
         default=4,
         validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(32)),
     )
+
+    @property
+    def keep_seconds(self) -> float:
+        """The retention, in seconds."""
+        return self.keep_hours * 3600
