@@ -133,7 +133,8 @@ _ROWS: Final = (
     ),
     _row(r"\b5\d\d [A-Z]", "{it} fails", "it is the service's own trouble: try again", retryable=True),
 )
-_CODE: Final = re.compile(r"<Code>([A-Za-z]{3,48})</Code>|status code: (\d{3})\b")
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{3,48})</Code>")
+_STATUS: Final = re.compile(r"status code: (\d{3})\b")
 
 
 def store_error(place: StorePlace, kind: str, message: str, doing: str) -> LaunchError:
@@ -146,8 +147,8 @@ def store_error(place: StorePlace, kind: str, message: str, doing: str) -> Launc
     it = f"the {place.kind} {place.url}"
     text = f"{kind}: {message}"
     row = next((row for row in _ROWS if row.sign.search(text)), None)
-    codes = list(dict.fromkeys(a or b for a, b in _CODE.findall(message)))
-    by = f" ({', '.join(codes[-2:])})" if codes else ""
+    code = _CODE.search(message) or _STATUS.search(message)
+    by = f" ({code[1]})" if code else ""
     if row is None:
         return LaunchError(
             f"cannot {doing} {it}{by}",

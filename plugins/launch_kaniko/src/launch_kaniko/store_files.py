@@ -57,7 +57,7 @@ class ClaimStore:
         source = Source(pieces)
         try:
             self._mounted()
-            self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._directories()
             made = self._root / f".{path.name}.{secrets.token_hex(4)}{_PART}"
             with made.open("xb", buffering=0) as file:
                 os.fchmod(file.fileno(), 0o644)  # the executor is another user than the agent
@@ -108,6 +108,15 @@ class ClaimStore:
     def _mounted(self) -> None:
         if not self._mount.is_dir():
             raise not_mounted(self._place, str(self._mount))
+
+    def _directories(self) -> None:
+        """Below the mount, as far as they are missing; whoever the executor is may read them."""
+        at = self._mount
+        for part in self._place.prefix.split("/") if self._place.prefix else ():
+            at /= part
+            with contextlib.suppress(FileExistsError):
+                at.mkdir()
+                at.chmod(0o755)
 
     def close(self) -> None:
         """There is nothing to forget."""

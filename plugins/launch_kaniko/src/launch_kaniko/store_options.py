@@ -81,12 +81,12 @@ class StoreOptions:
     )
     part_mb: int = setting(
         "MiB of one part of an upload. An object has 10,000 parts at most.",
-        default=8,
+        default=5,
         validator=attrs.validators.and_(attrs.validators.ge(5), attrs.validators.le(512)),
     )
     concurrency: int = setting(
         "How many parts are on their way at once; each is held in memory.",
-        default=4,
+        default=8,
         validator=attrs.validators.and_(attrs.validators.ge(1), attrs.validators.le(32)),
     )
 

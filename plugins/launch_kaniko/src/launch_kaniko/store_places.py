@@ -22,7 +22,7 @@ image nor empties between two stages."""
 _BUCKETS: Final = {
     "s3": ("bucket", re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]")),
     "gs": ("bucket", re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")),
-    "az": ("container", re.compile(r"\$root|[a-z0-9](?:-?[a-z0-9]){2,62}")),
+    "az": ("container", re.compile(r"\$root|(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")),
     "pvc": (
         "claim",
         re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"),
