@@ -26,8 +26,12 @@ from launchcore.plugin import LaunchError, Phase, RunStatus, StageContext
 
 PATIENCE: Final = 15.0
 """Seconds without news after which the cluster is asked past its watch."""
+WITHOUT_PODS: Final = 3.0
+"""Seconds after which somebody asks why a Job has no pod."""
 REOPEN: Final = 1.0
 """Seconds between two tries to read a log."""
+CONFIRM: Final = 1.0
+"""Seconds after which a Job's end is believed although its pod has not told it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -164,13 +168,14 @@ class Building:
             if status.phase is Phase.GONE or (look.deleted and not status.phase.final):
                 raise Gone
             if status.phase.final:
+                status, look = self._confirmed(status, look, job)
                 self._rest(look)
                 return status, look
             self._tell(status)
             if self._follow(look):
                 heard = time.monotonic()
             before = look
-            pause = min(PATIENCE, REOPEN) if self._reading(look) else PATIENCE
+            pause = REOPEN if self._reading(look) else PATIENCE if look.pods else WITHOUT_PODS
             board.wait(pause, lambda seen=before: self._stopped or board.look(uid) != seen)  # type: ignore[misc]
             look = board.look(uid)
             if look != before:
@@ -181,8 +186,19 @@ class Building:
                     board.lost(uid)
                     look = board.look(uid)
 
+    def _confirmed(self, status: RunStatus, look: Look, job: Thing) -> tuple[RunStatus, Look]:
+        """The two watches are not in step: an end that no container has told is looked at once more."""
+        for pause in (0.0, CONFIRM):
+            if _terminated(look) is not None or look.deleted:
+                break
+            time.sleep(pause)
+            pods = self._cluster.pods(job["metadata"]["name"], job["metadata"]["uid"])
+            look = attrs.evolve(look, pods=pods or look.pods)
+            status = self._status(look, job, 0.0)
+        return status, look
+
     def _status(self, look: Look, job: Thing, waited: float) -> RunStatus:
-        events = self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > 3.0 else ()
+        events = self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > WITHOUT_PODS else ()
         main = look.job or job
         observed = Observed(
             main=None

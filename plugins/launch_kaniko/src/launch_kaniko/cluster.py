@@ -144,6 +144,18 @@ class BuildCluster:
         except (ApiAway, ApiError):
             return ()
 
+    def pods(self, name: str, uid: str) -> tuple[Thing, ...]:
+        """The pods of a Job, past the watch; nothing, where they cannot be seen now."""
+        try:
+            found = self.api.items(self.path(POD_KIND), labelSelector=build_selector(name))
+        except (ApiAway, ApiError):
+            return ()
+        return tuple(
+            pod
+            for pod in found
+            if any(each.get("uid") == uid for each in pod["metadata"].get("ownerReferences") or ())
+        )
+
     def still_there(self, name: str, uid: str) -> bool:
         """Whether a Job is there, or may be: a look past the watch.
 

@@ -308,8 +308,8 @@ def _step_failed(seen: Evidence, text: str) -> LaunchError:
         words = _short(text)
     else:
         words = f"exit code {seen.exit_code}"
-    printed = [line for line in seen.progress.tail if line.strip() and line != text]
-    said = f" ({_short(printed[-1], 160)})" if found and printed and printed[-1] != step else ""
+    printed = seen.progress.printed
+    said = f" ({_short(printed, 160)})" if found and printed else ""
     if not seen.progress.begun:
         return LaunchError(
             f"the executor did not begin: {words}",

@@ -35,6 +35,8 @@ class Progress:
 
     step: str | None = None
     """The instruction that is being carried out, as the Dockerfile has it."""
+    printed: str | None = None
+    """The last line of the step's own output."""
     image: str | None = None
     """The image that was asked for last."""
     begun: bool = False
@@ -56,11 +58,13 @@ class Progress:
                 return None
             if _LAST.fullmatch(text):
                 self.last = text
+            elif text.strip():
+                self.printed = text
             self.tail.append(text)
             return text
         self.begun = True
         if _STEP.fullmatch(text) and level == "info":
-            self.step = " ".join(text.split())
+            self.step, self.printed = " ".join(text.split()), None
         elif found := _IMAGE.fullmatch(text):
             self.image = found[1]
         if text.startswith(_QUIET):

@@ -40,8 +40,8 @@ def main() -> int:
         verb, _, argument = rest.partition(" ")
         if (word, verb) == ("RUN", "exit"):
             print(
-                "error building image: error building stage: failed to execute command: waiting for process to "
-                f"exit: exit status {argument}"
+                "error building image: error building stage: failed to execute command: waiting for process "
+                f"to exit: exit status {argument}"
             )
             return 1
         if (word, verb) == ("RUN", "sleep"):
