@@ -23,8 +23,8 @@ from typing import Any
 import attrs
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_options import StoreOptions
-from launch_kaniko.store_places import parse_store
-from launch_kaniko.store_testing import ACCESS, client, missing, options_for, s3_server
+from launch_kaniko.store_places import file_name, parse_store
+from launch_kaniko.store_testing import ACCESS, make_bucket, missing, options_for, s3_server
 
 MIB = 1 << 20
 BUCKET = "bench-contexts"
@@ -33,7 +33,7 @@ PEAK = """
 import random, sys
 from pathlib import Path
 from launch_kaniko.store_objects import open_store
-from launch_kaniko.store_places import parse_store
+from launch_kaniko.store_places import file_name, parse_store
 from launch_kaniko.store_testing import ACCESS, options_for
 def peak():  # of this program alone: what the kernel tells a parent includes what was before exec
     return Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
@@ -94,12 +94,13 @@ def upload(endpoint: str, path: Path, megabytes: int, rounds: int, level: int) -
                     lambda: obstore.put(bare, "x", path, chunk_size=size, max_concurrency=at_once),
                 )
             )
-    kept = client(endpoint).head_object(Bucket=BUCKET, Key=f"contexts/launch-{'ab' * 32}.tar.gz")
+    above = from_url(f"s3://{BUCKET}", config=config, client_options={"allow_http": True})
+    kept = obstore.head(above, f"contexts/{file_name('ab' * 32)}")
     return {
         "mb_per_s": round(statistics.median(ours), 1),
         "bare_mb_per_s": round(statistics.median(theirs), 1),
         "share_of_bare": round(statistics.median(ours) / statistics.median(theirs), 2),
-        "stored_share": round(kept["ContentLength"] / (megabytes * MIB), 3),
+        "stored_share": round(kept["size"] / (megabytes * MIB), 3),
     }
 
 
@@ -132,7 +133,7 @@ def measure(quick: bool, levels: tuple[int, ...] = (StoreOptions().compression,)
         return {"not_measured": why}
     found: dict[str, Any] = {}
     with s3_server() as endpoint, tempfile.TemporaryDirectory(prefix="lc-") as directory:
-        client(endpoint).create_bucket(Bucket=BUCKET)
+        make_bucket(endpoint, BUCKET)
         path = Path(directory) / "context.tar"
         for kind, data in (("code", code(megabytes)), ("weights", os.urandom(MIB) * megabytes)):
             path.write_bytes(data)

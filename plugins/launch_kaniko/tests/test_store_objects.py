@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import boto3
 import pytest
 from launch_kaniko import store_bucket
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_options import StoreOptions
 from launch_kaniko.store_places import parse_store, sight
-from launch_kaniko.store_testing import ACCESS, Asked, Proxy, client, missing, options_for, s3_server
+from launch_kaniko.store_testing import Asked, Proxy, make_bucket, missing, options_for, s3_server
 
 from launchcore.plugin import Cancelled, EnvVar, Fault, LaunchError, Reason, Secret
 from launchcore.recipes.context import collect, pack
@@ -36,6 +37,11 @@ NAME = hashlib.sha256(b"a context").hexdigest()
 FILE = f"launch-{NAME}.tar.gz"
 MIB = 1 << 20
 CANARY = "canary-of-the-store"
+ACCESS = (
+    EnvVar(name="AWS_ACCESS_KEY_ID", value="testing"),
+    EnvVar(name="AWS_SECRET_ACCESS_KEY", value=Secret(CANARY)),
+    EnvVar(name="AWS_REGION", value="us-east-1"),
+)
 
 
 def never() -> None:
@@ -61,8 +67,14 @@ class World:
     def __init__(self, address: str, bucket: str) -> None:
         self.address = address
         self.bucket = bucket
-        self.s3: Any = client(address)
-        self.s3.create_bucket(Bucket=bucket)
+        self.s3: Any = boto3.client(
+            "s3",
+            endpoint_url=address,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        make_bucket(address, bucket)
 
     def open(self, address: str | None = None, prefix: str = "/contexts", **options: Any) -> ContextStore:
         place = parse_store(f"s3://{self.bucket}{prefix}")

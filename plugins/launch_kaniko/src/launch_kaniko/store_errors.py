@@ -88,7 +88,7 @@ _ROWS: Final = (
     _row(
         r"PermissionDenied|AccessDenied|403 Forbidden|AuthorizationPermissionMismatch|AuthorizationFailure",
         "the agent may not {doing} {it}",
-        "allow its credentials to get, put, list and delete objects there, and the use of the {kind}'s key",
+        "allow its credentials to get, put, list and delete objects there, and to use its encryption key",
     ),
     _row(
         r"EntityTooLarge|413 (?:Payload|Request)|RequestBodyTooLarge",
