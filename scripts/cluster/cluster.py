@@ -164,12 +164,14 @@ class Cluster:
                 "ctr", "--namespace=k8s.io", "images", "import", "--digests=false", "-", stdin=made
             )
 
-    def trust_registry(self, host: str) -> None:
-        """Let the node pull from this ``host:port`` over plain HTTP."""
+    def trust_registry(self, host: str, ca: Path | None = None) -> None:
+        """Let the node pull from this ``host:port``: over plain HTTP, or over TLS with a CA of its own."""
         place = self.root / "registries" / host
         place.mkdir(parents=True, exist_ok=True)
+        url = f"{'https' if ca else 'http'}://{host}"
+        trusted = f'  ca = "{ca}"\n' if ca else ""
         (place / "hosts.toml").write_text(
-            f'server = "http://{host}"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+            f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n{trusted}'
         )
 
     def kill(self, program: str, number: int = signal.SIGKILL) -> None:

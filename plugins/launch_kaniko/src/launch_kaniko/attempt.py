@@ -198,7 +198,9 @@ class Building:
         return status, look
 
     def _status(self, look: Look, job: Thing, waited: float) -> RunStatus:
-        events = self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > WITHOUT_PODS else ()
+        events = (
+            self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > WITHOUT_PODS else ()
+        )
         main = look.job or job
         observed = Observed(
             main=None
