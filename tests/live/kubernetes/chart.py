@@ -46,13 +46,14 @@ def manifests(text: str) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
-def agent_image(tar: tarfile.TarFile) -> None:
+def agent_image(tar: tarfile.TarFile, plugins: Iterable[str] = ("launch_k8s",)) -> None:
     """This machine's Python, with what ``pip install launchcore[k8s,metrics]`` brings, of this checkout."""
-    files = list(_installed(["launchcore", "launchcore-k8s", "prometheus-client"]))
+    distributions = [name.replace("launch_", "launchcore-") for name in plugins]
+    files = list(_installed(["launchcore", *distributions, "prometheus-client"]))
     images.python(tar, [path for path, _ in files if path.suffix == ".so"])
     home = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     site = f"{sys.base_prefix.lstrip('/')}/{home}"
-    for source in (TOP / "src", TOP / "plugins" / "launch_k8s" / "src"):
+    for source in (TOP / "src", *(TOP / "plugins" / name / "src" for name in plugins)):
         for package in source.iterdir():
             tar.add(package, f"{site}/{package.name}", filter=images.wanted)
     for path, name in files:

@@ -26,8 +26,9 @@ from launchcore.plugin import LaunchError, Phase, RunStatus, StageContext
 
 PATIENCE: Final = 15.0
 """Seconds without news after which the cluster is asked past its watch."""
-WITHOUT_PODS: Final = 3.0
-"""Seconds after which somebody asks why a Job has no pod."""
+PENDING: Final = 3.0
+"""Seconds between two looks at what waits: time passes without news. After them somebody asks why there is no
+pod."""
 REOPEN: Final = 1.0
 """Seconds between two tries to read a log."""
 CONFIRM: Final = 1.0
@@ -175,7 +176,7 @@ class Building:
             if self._follow(look):
                 heard = time.monotonic()
             before = look
-            pause = REOPEN if self._reading(look) else PATIENCE if look.pods else WITHOUT_PODS
+            pause = REOPEN if self._reading(look) else PENDING
             board.wait(pause, lambda seen=before: self._stopped or board.look(uid) != seen)  # type: ignore[misc]
             look = board.look(uid)
             if look != before:
@@ -198,9 +199,7 @@ class Building:
         return status, look
 
     def _status(self, look: Look, job: Thing, waited: float) -> RunStatus:
-        events = (
-            self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > WITHOUT_PODS else ()
-        )
+        events = self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > PENDING else ()
         main = look.job or job
         observed = Observed(
             main=None
