@@ -24,7 +24,7 @@ import attrs
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_options import StoreOptions
 from launch_kaniko.store_places import file_name, parse_store
-from launch_kaniko.store_testing import ACCESS, make_bucket, missing, options_for, s3_server
+from launch_kaniko.store_testing import ACCESS, World, missing, options_for, s3_server
 
 MIB = 1 << 20
 BUCKET = "bench-contexts"
@@ -133,7 +133,7 @@ def measure(quick: bool, levels: tuple[int, ...] = (StoreOptions().compression,)
         return {"not_measured": why}
     found: dict[str, Any] = {}
     with s3_server() as endpoint, tempfile.TemporaryDirectory(prefix="lc-") as directory:
-        make_bucket(endpoint, BUCKET)
+        World(endpoint, BUCKET)
         path = Path(directory) / "context.tar"
         for kind, data in (("code", code(megabytes)), ("weights", os.urandom(MIB) * megabytes)):
             path.write_bytes(data)

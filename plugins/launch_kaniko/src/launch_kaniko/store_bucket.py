@@ -81,8 +81,13 @@ class BucketStore:
         error = done.exception()
         if source.error is not None:  # the tree's, or the caller's; not the store's
             raise source.error
-        if error is not None:
+        if error is not None and not self._completed(name, error):
             raise failed(self._place, error, "write to") from None
+
+    def _completed(self, name: str, error: BaseException) -> bool:
+        """The answer to the completion was lost, and some services do not know the upload any more when it is
+        repeated. The name stands for the content: what is there is what was put."""
+        return "NoSuchUpload" in str(error) and self.has(name)
 
     def _send(self, file: str, source: Source) -> None:
         import obstore

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import attrs
 
+from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_options import StoreOptions
+from launch_kaniko.store_places import parse_store
 from launchcore.plugin import EnvVar, Secret
 
 ACCESS: Final = (
@@ -59,16 +61,50 @@ def s3_server() -> Iterator[str]:
             process.kill()
 
 
-def make_bucket(endpoint: str, name: str) -> None:
-    """A bucket in such a server, which takes anybody's word."""
-    made = urllib.request.Request(f"{endpoint}/{name}", method="PUT")  # noqa: S310
-    with urllib.request.urlopen(made, timeout=30):  # noqa: S310
-        pass
-
-
 def options_for(endpoint: str, **more: Any) -> StoreOptions:
     """Options for a server of ours."""
     return StoreOptions(endpoint=endpoint, allow_http=True, **more)
+
+
+class World:
+    """A bucket in such a server, looked at by plain requests: it takes anybody's word, but for contents."""
+
+    def __init__(self, address: str, bucket: str) -> None:
+        self.address = address
+        self.bucket = bucket
+        self.put("", b"")
+
+    def open(self, address: str | None = None, prefix: str = "/contexts", **options: Any) -> ContextStore:
+        """A store below ``prefix``; ``address``: by way of a proxy."""
+        place = parse_store(f"s3://{self.bucket}{prefix}")
+        return open_store(place, ACCESS, options_for(address or self.address, **options))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Somebody else's object; without a key, the bucket itself."""
+        self._ask("PUT", f"/{key}" if key else "", data)
+
+    def keys(self) -> list[str]:
+        """Of all objects, 1,000 at most."""
+        return re.findall("<Key>(.*?)</Key>", self._ask("GET", "?list-type=2").decode())
+
+    def unfinished(self) -> list[str]:
+        """Uploads in parts that are neither complete nor aborted."""
+        return re.findall("<Upload>.*?<Key>(.*?)</Key>", self._ask("GET", "?uploads").decode(), re.DOTALL)
+
+    def content(self, key: str) -> bytes:
+        """An object's bytes; the server gives them to somebody with a login only."""
+        import obstore
+        from obstore.store import from_url
+
+        config: Any = {"endpoint": self.address, "access_key_id": "testing", "secret_access_key": "testing"}
+        store = from_url(f"s3://{self.bucket}", config=config, client_options={"allow_http": True})
+        return bytes(obstore.get(store, key).bytes())
+
+    def _ask(self, method: str, rest: str, data: bytes | None = None) -> bytes:
+        url = f"{self.address}/{self.bucket}{rest}"
+        request = urllib.request.Request(url, data, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return bytes(answer.read())
 
 
 @attrs.frozen(kw_only=True)
