@@ -48,12 +48,12 @@ class Place:
         return {
             "kubeconfig": str(self.cluster.kubeconfig),
             "namespace": self.cluster.namespace,
-            "build-context-store": f"s3://{BUCKET}/live",
+            "build_context_store": f"s3://{BUCKET}/live",
             "store": {"endpoint": self.endpoint, "allow-http": True, "retries": 1, "retry-seconds": 2},
             "image": EXECUTOR,
             "pull": "never",
-            "registry-certificates": {self.registry.host: str(self.registry.ca)},
-            "kaniko-config": {"spec": {"template": {"spec": {"containers": [container]}}}},
+            "registry_certificates": {self.registry.host: str(self.registry.ca)},
+            "kaniko_config": {"spec": {"template": {"spec": {"containers": [container]}}}},
             **more,
         }
 
@@ -115,8 +115,8 @@ def running_place(cluster: LiveCluster) -> Iterator[Place]:
         registry.start()
         server.start()
         stack.callback(server.stop)
-        port = server._server.server_port
-        endpoint = f"http://{address}:{port}"
+        inner: Any = server._server
+        endpoint = f"http://{address}:{inner.server_port}"
         _bucket(endpoint)
         cluster.own.trust_registry(registry.host, registry.ca)
         cluster.own.load(

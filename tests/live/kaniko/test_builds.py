@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_docker.testing.registry import PASSWORD, USER
 
 from launchcore.plugin import (
     BuiltImage,
@@ -23,7 +24,7 @@ from launchcore.plugin import (
 )
 from launchcore.testing.conformance.build_bench import BuilderBench, Files
 from tests.crash.world import wait_until
-from tests.live.kaniko.place import PASSWORD, USER, Place, unique
+from tests.live.kaniko.place import Place, unique
 
 pytestmark = [pytest.mark.live]
 
@@ -124,7 +125,7 @@ def test_a_base_image_that_does_not_exist(bench: Bench) -> None:
 
 
 def test_a_missing_bucket(tmp_path: Path, place: Place) -> None:
-    bench = Bench(tmp_path, place, **{"build-context-store": "s3://nothing-here/x"})
+    bench = Bench(tmp_path, place, build_context_store="s3://nothing-here/x")
     error = bench.fails(bench.files(f"RUN true {unique()}"))
     assert (error.reason, error.fault) == (Reason.CONFIG_ERROR, Fault.INFRASTRUCTURE)
 
@@ -160,22 +161,22 @@ def test_a_registry_that_is_down(tmp_path: Path, place: Place) -> None:
 
 
 def test_a_registry_of_an_unknown_authority(tmp_path: Path, place: Place) -> None:
-    bench = Bench(tmp_path, place, registry=False, **{"registry-certificates": {}})
+    bench = Bench(tmp_path, place, registry=False, registry_certificates={})
     error = bench.fails({"Dockerfile": f"FROM scratch\nLABEL a={unique()}\n"})
     assert error.reason is Reason.PUSH_FAILED
     assert "certificate" in error.detail
 
 
 def test_a_deadline(tmp_path: Path, place: Place) -> None:
-    bench = Bench(tmp_path, place, **{"deadline-seconds": 4})
+    bench = Bench(tmp_path, place, deadline_seconds=4)
     error = bench.fails(bench.files(f"RUN echo {unique()}; sleep 300"))
     assert (error.reason, error.fault) == (Reason.BUILD_FAILED, Fault.USER)
     assert "longer than 4 s" in error.detail
 
 
 def test_no_node_can_build(tmp_path: Path, place: Place) -> None:
-    nowhere = {"unschedulable-seconds": 1, "node-selector": {"launchcore.test/kind": "none"}}
-    bench = Bench(tmp_path, place, **nowhere)
+    nowhere = {"launchcore.test/kind": "none"}
+    bench = Bench(tmp_path, place, unschedulable_seconds=1, node_selector=nowhere)
     error = bench.fails(bench.files(f"RUN true {unique()}"))
     assert error.reason is Reason.UNSCHEDULABLE
 

@@ -72,11 +72,9 @@ def test_the_agent_in_a_pod_builds_and_runs(
 def _values(place: Place, url: str, runs: str, builds: str) -> dict[str, Any]:
     name, _, tag = IMAGE.rpartition(":")
     settings = place.settings(
-        **{
-            "namespace": builds,
-            "in-cluster": True,
-            "registry-certificates": {place.registry.host: f"{FOLDER}/ca.pem"},
-        }
+        namespace=builds,
+        in_cluster=True,
+        registry_certificates={place.registry.host: f"{FOLDER}/ca.pem"},
     )
     del settings["kubeconfig"]
     registry = {

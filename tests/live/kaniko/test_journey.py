@@ -139,7 +139,8 @@ def test_an_agent_that_dies_around_the_build(world: World, failpoint: str) -> No
 @pytest.mark.parametrize("step", STEPS)
 def test_an_agent_that_is_killed_while_it_builds(world: World, step: str) -> None:
     """The next attempt takes over what goes on; the image is pushed once."""
-    world.commit(f"RUN echo begun {unique()}; sleep 4; echo done > /number")
+    seconds = 15 if step == "in mid-build" else 3
+    world.commit(f"RUN echo begun {unique()}; sleep {seconds}; echo done > /number")
     agent = world.builder_agent()
     run = world.submitted("cat", "/number")
     wait_until(step, lambda: STEPS[step](world, run))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from launch_k8s.connect import load_sdk
 from launch_k8s.helpers import resolved
 from launch_k8s.settings import RunConfig
 
@@ -292,4 +293,5 @@ def _config(detail: str, hint: str) -> LaunchError:
 
 def make_builder(settings: BuilderSettings, site: Site) -> KanikoBuilder:
     """The builder of these settings at this site."""
+    load_sdk()
     return KanikoBuilder(settings, site)
