@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import yaml
 from packaging.requirements import Requirement
 
@@ -58,6 +59,8 @@ def agent_image(tar: tarfile.TarFile, plugins: Iterable[str] = ("launch_k8s",)) 
             tar.add(package, f"{site}/{package.name}", filter=images.wanted)
     for path, name in files:
         tar.add(path, f"{site}/{name}", filter=images.wanted)
+    # As every base image has them; some HTTP clients do not even begin without.
+    tar.add(certifi.where(), "etc/ssl/certs/ca-certificates.crt", filter=images.wanted)
 
 
 def _installed(names: Iterable[str]) -> Iterable[tuple[Path, str]]:
