@@ -231,3 +231,27 @@ def test_a_store_that_is_away(world: World, address: str, said: str, reason: Rea
 def test_a_store_that_does_not_speak_tls(world: World) -> None:
     error = raised(world.open(world.address.replace("http:", "https:"), retries=0))
     assert "does not speak TLS" in error.detail
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_completion_that_was_done_and_is_not_known_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """Scripted: what some services answer when a completion whose answer was lost is repeated."""
+    import obstore
+
+    put = obstore.put
+
+    def lost(*args: Any, **more: Any) -> None:
+        if done:
+            put(*args, **more)
+        raise RuntimeError("404 Not Found: <Code>NoSuchUpload</Code>")
+
+    monkeypatch.setattr(obstore, "put", lost)
+    with world.open() as store:
+        if done:
+            store.put(NAME, [b"x"], never)
+        else:
+            with pytest.raises(LaunchError, match="NoSuchUpload"):
+                store.put(NAME, [b"x"], never)
+        assert store.has(NAME) is done
