@@ -81,6 +81,7 @@ def test_doctor(launch: Launch) -> None:
         "configuration",
         "state directory",
         "cache directory",
+        "environment",
         "clock",
         "queue",
         "git",
@@ -103,6 +104,19 @@ def test_doctor_finds_what_is_wrong(launch: Launch, tmp_path: Path, monkeypatch:
     assert {"✗ queue", "✗ cache directory"} <= lines
     assert "try: " in result.out
     assert "Traceback" not in result.out + result.err
+
+
+def test_doctor_says_who_the_agent_is(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (line,) = [line for line in launch("doctor").lines if line.startswith("✓ environment")]
+    assert " local: " in line
+
+    file = tmp_path / "launch-config.yaml"
+    file.write_text("environment: {type: nowhere}\n")
+    monkeypatch.setenv("LAUNCHCORE_CONFIG", str(file))
+    found = verdicts(launch)
+    assert (found["environment"], found["configuration"]) == ("skipped", "failed")
 
 
 def test_a_canary_needs_an_agent(launch: Launch) -> None:

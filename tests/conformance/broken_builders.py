@@ -254,6 +254,21 @@ class NoRepository(EchoRegistry):
     repository: ClassVar[str | None] = None
 
 
+class ResolvesEachTime(EchoRegistry):
+    def resolve(self, repository: str) -> str:
+        return f"echo.invalid/{repository}"
+
+
+class ResolvesForHimself(EchoRegistry):
+    def resolve(self, repository: str) -> str:
+        return repository if "#" in repository else f"{repository}#{id(self)}"
+
+
+class TakesEverything(EchoRegistry):
+    def resolve(self, repository: str) -> str:
+        return f"echo.invalid/{repository.rpartition('/')[2]}"
+
+
 class EnsuresOnce(EchoRegistry):
     def ensure(self, ref: ImageRef) -> None:
         (self.directory / "repository").mkdir(parents=True)

@@ -96,6 +96,11 @@ BUILDERS: dict[str, tuple[type[Any], ...]] = {
 REGISTRIES: dict[str, tuple[type[Any], ...]] = {
     "test_every_setting_is_documented": (broken.RegistryWithoutHelp,),
     "test_a_remote_registry_names_its_repository": (broken.RepositoryWithTag, broken.NoRepository),
+    "test_a_full_name_is_itself": (
+        broken.ResolvesEachTime,
+        broken.ResolvesForHimself,
+        broken.TakesEverything,
+    ),
     "test_ensure_may_be_repeated": (broken.EnsuresOnce,),
     "test_ensure_makes_no_image": (broken.EnsureMakesImages,),
     "test_what_is_not_there_is_none": (broken.MissingIsAnError, broken.MissingIsEmpty),

@@ -34,6 +34,18 @@ ALLOWED_TABLES = {("host/catalog.py", "INSTALL_HINTS"): "which extra brings what
 PROTOCOL_WORDS = {"builtin/oci": {"docker", "ecr"}}
 """Folder → words of the protocol that it speaks: media types, docker.io, credential helpers."""
 
+PLUGINS = ("launch_docker", "launch_k8s", "launch_kaniko")
+"""Those that build and execute for every cloud, and so have heard of none."""
+
+ACCOUNT_WORDS = {
+    *("aws", "amazon", "amazonaws", "ecr", "eks", "ec2", "iam", "arn", "sts", "irsa"),
+    *("boto", "boto3", "botocore", "cloudwatch", "sagemaker", "gcp", "gke", "gcr", "azure", "aks", "acr"),
+}
+"""Of clouds' accounts. Not ``s3``, ``gs`` and ``az``: by these an object store's URL says its protocol."""
+
+ALLOWED_IN_PLUGINS: dict[tuple[str, str], str] = {}
+"""(module below plugins/, word) → why it may be there."""
+
 
 def words(identifier: str) -> set[str]:
     """``maxTaskItems`` and ``max_task_items`` → {max, task, item}: singular, lower case."""
@@ -117,6 +129,38 @@ def test_core_names_no_cloud_and_no_sdk() -> None:
 
     assert bad == []
     assert needed == set(ALLOWED_TABLES)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_plugins_that_serve_every_cloud_name_none(plugin: str) -> None:
+    """What a cloud's builds and runs need comes as contributions, under names that only their giver knows."""
+    root = ROOT / "plugins"
+    bad, needed = [], set()
+    for module in sorted((root / plugin / "src").rglob("*.py")):
+        where = str(module.relative_to(root))
+        found = list(cloud_words(ast.parse(module.read_text()), ACCOUNT_WORDS))
+        for word in ACCOUNT_WORDS:
+            lines = list(cloud_words(ast.parse(module.read_text()), {word})) if found else []
+            if lines and (where, word) in ALLOWED_IN_PLUGINS:
+                needed.add((where, word))
+            else:
+                bad += [f"{where}:{line}" for line in lines]
+
+    assert bad == []
+    assert needed == {one for one in ALLOWED_IN_PLUGINS if one[0].startswith(f"{plugin}/")}
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("aws_region = 1", ["1: aws_region"]),
+        ("x = 'AWS_REGION'", ["1: 'aws' in a string"]),
+        ("def f(ecrLogin): ...", ["1: ecrLogin"]),
+        ('"""An ECR."""\nlaws = ["s3://b", "mecrx"]  # aws', []),
+    ],
+)
+def test_where_a_cloud_is_named(code: str, found: list[str]) -> None:
+    assert list(cloud_words(ast.parse(code), ACCOUNT_WORDS)) == found
 
 
 def test_allowed_names_are_still_there() -> None:

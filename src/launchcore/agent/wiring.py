@@ -14,8 +14,8 @@ from launchcore.config.load import LoadedConfig
 from launchcore.config.secrets import SecretStore
 from launchcore.host.host import Host
 from launchcore.host.settings import SettingsError
-from launchcore.plugin import LaunchError, QueueClient, Reason, Site
-from launchcore.stages.workshop import Workshop
+from launchcore.plugin import LaunchError, QueueClient, Reason, Runner, RunnerSpec, Site
+from launchcore.stages.workshop import Component, Workshop
 from launchcore.telemetry.witness import Witnesses
 
 
@@ -67,7 +67,7 @@ def wire(loaded: LoadedConfig) -> Wiring:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     site = Site(state=state, cache=cache, owner=client.identity(), host=socket.gethostname() or "localhost")
     shop = Workshop(host, config, site)
-    runners = [shop.runner(client.queue_config(name).type) for name in config.queues]
+    runners = [_runner_of(name, client, shop) for name in config.queues]
     account = shop.environment(config.environment).object.verify()
     return Wiring(
         loaded=loaded,
@@ -80,3 +80,20 @@ def wire(loaded: LoadedConfig) -> Wiring:
         witnesses=witnesses,
         host_bound=tuple(sorted({each.spec.name for each in runners if each.spec.host_bound})),
     )
+
+
+def _runner_of(name: str, client: QueueClient, shop: Workshop) -> Component[RunnerSpec, Runner]:
+    """The runner of a queue. A registry of the queue's own is made, too: it may not fit this agent.
+
+    :raises LaunchError: naming the queue.
+    """
+    queue = client.queue_config(name)
+    runner = shop.runner(queue.type)
+    if runner.spec.needs_image and (queue.registry or queue.builder):
+        try:
+            shop.registry(shop.registry_block(queue.registry, queue.builder or shop.config.builder))
+        except LaunchError as error:
+            raise LaunchError(
+                f"queue {name!r}: {error.detail}", reason=error.reason, fault=error.fault, hint=error.hint
+            ) from None
+    return runner

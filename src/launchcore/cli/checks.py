@@ -133,6 +133,21 @@ def plugins(host: Host) -> CheckResult:
     return CheckResult(verdict=OK, detail=f"{len(host.plugins)} plugins")
 
 
+def environment(config: AgentConfig, host: Host) -> CheckResult:
+    """Who the agent is in its environment, or why it is nobody there."""
+    from launchcore.plugin import LaunchError, Site
+    from launchcore.stages.workshop import Workshop
+
+    site = Site(
+        state=Path(config.state_dir), cache=Path(config.cache_dir), owner="doctor", host=platform.node()
+    )
+    try:
+        made = Workshop(host, config, site).environment(config.environment)
+    except LaunchError as error:  # its settings: the check of the configuration has told it
+        return CheckResult(verdict=CheckVerdict.SKIPPED, detail=error.detail, hint=error.hint)
+    return CheckResult(verdict=OK, detail=made.object.verify())
+
+
 def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     """Our own checks, in the order in which they are shown."""
     config = loaded.config
@@ -141,6 +156,7 @@ def core_checks(loaded: LoadedConfig, host: Host) -> Iterator[Check]:
     yield Check(name="plugins", run=lambda: plugins(host))
     yield Check(name="state directory", run=lambda: directory_works(Path(config.state_dir)))
     yield Check(name="cache directory", run=lambda: directory_works(Path(config.cache_dir)))
+    yield Check(name="environment", run=lambda: environment(config, host))
     yield Check(name="clock", run=lambda: clock(Path(config.state_dir)))
     yield Check(name="queue", run=lambda: queue_works(config))
     yield Check(name="agents", run=lambda: agents_live(config))

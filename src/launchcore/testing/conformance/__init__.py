@@ -13,6 +13,7 @@ skips. A standard test that has to be overridden needs ``xfail`` with a reason.
 """
 
 from launchcore.testing.conformance.builder import BuilderConformance
+from launchcore.testing.conformance.environment import EnvironmentConformance
 from launchcore.testing.conformance.packaging import PackagingConformance
 from launchcore.testing.conformance.program import Program
 from launchcore.testing.conformance.registry import RegistryConformance
@@ -21,6 +22,7 @@ from launchcore.testing.conformance.source import Example, SourceConformance
 
 __all__ = [
     "BuilderConformance",
+    "EnvironmentConformance",
     "Example",
     "PackagingConformance",
     "Program",

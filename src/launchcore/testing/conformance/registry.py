@@ -26,12 +26,25 @@ from launchcore.testing.sites import make_site
 class RegistryBench:
     """One registry of one test."""
 
-    def __init__(self, root: Path, *, plugin: str, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        plugin: str,
+        name: str,
+        settings: Mapping[str, Any],
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
         self.root = root
-        self.spec = load_plugin(plugin).catalog.registry(name).spec
+        catalog = load_plugin(plugin).catalog
+        self.spec = catalog.registry(name).spec
         self.raw = settings
         self.settings: Any = structure(self.spec.settings, settings, path="registry")
         self.site = make_site(root / "site")
+        if self.spec.requires_environment is not None:
+            needed = catalog.environment(self.spec.requires_environment).spec
+            made: Any = structure(needed.settings, environment or {}, path="environment")
+            self.site = attrs.evolve(self.site, environment=needed.create(made, self.site))
         self.registry = self.again()
 
     def again(self, **changes: Any) -> Registry:
@@ -41,7 +54,13 @@ class RegistryBench:
 
     @property
     def repository(self) -> str | None:
+        """As the settings call it."""
         return self.spec.repository(self.settings)
+
+    @property
+    def full(self) -> str | None:
+        """As everybody calls it who has not read the settings."""
+        return self.registry.resolve(self.repository) if self.repository else None
 
 
 class RegistryConformance(Suite):
@@ -56,8 +75,12 @@ class RegistryConformance(Suite):
     """The registry's name."""
     settings: Mapping[str, Any] = {}
     """The ``registry:`` block, without its type."""
+    environment: Mapping[str, Any] = {}
+    """The ``environment:`` block, without its type, where the registry requires one of the same plugin."""
     away: Mapping[str, Any] | None = None
     """Further settings with which nobody answers; ``None``: that cannot be."""
+    environment_away: Mapping[str, Any] = {}
+    """Further settings of the environment, for the same."""
     secret: str | None = None
     """The password of the login that ``settings`` lead to, if they do."""
 
@@ -67,10 +90,10 @@ class RegistryConformance(Suite):
 
     def absent(self, bench: RegistryBench) -> ImageRef:
         """A reference that could be there, and is not."""
-        return ImageRef(name=f"{bench.repository}:not-there")
+        return ImageRef(name=f"{bench.full}:not-there")
 
     def make_bench(self, root: Path) -> RegistryBench:
-        return RegistryBench(root, plugin=self.plugin, name=self.name, settings=self.settings)
+        return self._bench(root, self.settings, self.environment)
 
     @pytest.fixture
     def bench(self, tmp_path: Path) -> RegistryBench:
@@ -94,6 +117,19 @@ class RegistryConformance(Suite):
         assert bench.repository
         assert ":" not in bench.repository.rpartition("/")[2]
         assert "@" not in bench.repository
+
+    def test_a_full_name_is_itself(self, bench: RegistryBench) -> None:
+        """The core resolves what a configuration says, and everybody else gets the full name: another
+        object, of another agent, must come to the same, and resolving it again must change nothing.
+
+        If this fails, check that ``resolve`` returns a name with a host as it is.
+        """
+        for name in filter(None, (bench.repository, "localhost/launch", "registry.example.com:5000/team/x")):
+            full = bench.registry.resolve(name)
+            assert bench.registry.resolve(full) == full
+            assert bench.again().resolve(name) == full
+            if name != bench.repository:
+                assert full == name
 
     def test_ensure_may_be_repeated(self, bench: RegistryBench) -> None:
         """It is called before each push.
@@ -159,11 +195,11 @@ class RegistryConformance(Suite):
 
         If this fails, check the ``host`` of each login: that of the repository, with its port.
         """
-        if bench.repository is None:
+        if bench.full is None:
             assert tuple(bench.registry.logins("localhost/launch")) == ()
             return
-        logins = bench.registry.logins(bench.repository)
-        host = bench.repository.partition("/")[0]
+        logins = bench.registry.logins(bench.full)
+        host = bench.full.partition("/")[0]
         if self.secret is not None:
             assert logins
         assert {login.host for login in logins} <= {host}
@@ -173,7 +209,7 @@ class RegistryConformance(Suite):
 
         If this fails, check that ``logins`` looks at the host of the repository that it is asked for.
         """
-        host = (bench.repository or "localhost/x").partition("/")[0]
+        host = (bench.full or "localhost/x").partition("/")[0]
         for foreign in (
             "registry.evil.invalid/team/x",
             "evil.invalid:5000/x",
@@ -192,7 +228,7 @@ class RegistryConformance(Suite):
             pytest.skip("there is no login")
         with Records() as records:
             shown = [repr(bench.registry), str(vars(bench.registry)), repr(bench.settings)]
-            shown.append(str(bench.registry.logins(bench.repository or "")))
+            shown.append(str(bench.registry.logins(bench.full or "")))
             shown.append(error_of(lambda: bench.registry.digest(self.absent(bench))))
             if self.away is not None:
                 shown.append(error_of(lambda: self._away(bench)))
@@ -201,8 +237,15 @@ class RegistryConformance(Suite):
     def _away(self, bench: RegistryBench) -> None:
         """Ask where nobody answers."""
         settings = {**self.settings, **(self.away or {})}
-        nobody = RegistryBench(bench.root / "away", plugin=self.plugin, name=self.name, settings=settings)
-        nobody.registry.digest(self.absent(nobody))
+        environment = {**self.environment, **self.environment_away}
+        self._bench(bench.root / "away", settings, environment).registry.digest(self.absent(bench))
+
+    def _bench(
+        self, root: Path, settings: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> RegistryBench:
+        return RegistryBench(
+            root, plugin=self.plugin, name=self.name, settings=settings, environment=environment
+        )
 
     def _present(self, bench: RegistryBench) -> ImageRef:
         if not bench.spec.remote:

@@ -29,8 +29,17 @@ def missing_registry(*, login: bool = True, tls: bool = False) -> str | None:
 class RegistryMachine:
     """One ``docker-registry``. ``host`` is what the names of its images begin with."""
 
-    def __init__(self, *, login: bool = True, tls: bool = False, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *,
+        login: bool = True,
+        tls: bool = False,
+        user: str = USER,
+        password: str = PASSWORD,
+        address: str = "127.0.0.1",
+    ) -> None:
         """:param address: where it listens; loopback, unless pods have to reach it."""
+        self.user, self.password = user, password
         self.root = Path(tempfile.mkdtemp(prefix="lc-registry-", dir="/var/tmp"))
         self.login = login
         self.tls = tls
@@ -107,7 +116,7 @@ class RegistryMachine:
             lines.append(f"  tls: {{certificate: {self.ca}, key: {self.root}/key.pem}}")
         if self.login:
             made = subprocess.run(
-                ["htpasswd", "-Bbn", USER, PASSWORD], capture_output=True, check=True, text=True
+                ["htpasswd", "-Bbn", self.user, self.password], capture_output=True, check=True, text=True
             )
             (self.root / "htpasswd").write_text(made.stdout)
             lines.append(f"auth: {{htpasswd: {{realm: test, path: {self.root}/htpasswd}}}}")

@@ -33,11 +33,11 @@ from launchcore.testing.sites import make_site
 
 
 @contextlib.contextmanager
-def running_registry(**options: bool) -> Iterator[RegistryMachine]:
+def running_registry(*, login: bool = True, tls: bool = False) -> Iterator[RegistryMachine]:
     """A registry; where none can be had the test is skipped or fails."""
-    if why := missing_registry(**options):
+    if why := missing_registry(login=login, tls=tls):
         unavailable(why)
-    machine = RegistryMachine(**options)
+    machine = RegistryMachine(login=login, tls=tls)
     try:
         machine.start()
         yield machine
