@@ -22,7 +22,7 @@ from launch_kaniko.following import Following
 from launch_kaniko.manifest import build_labels, manifests
 from launch_kaniko.order import CONTAINER, Order
 from launch_kaniko.progress import Progress
-from launchcore.plugin import LaunchError, Phase, RunStatus, StageContext
+from launchcore.plugin import LaunchError, Phase, Reason, RunStatus, StageContext
 
 PATIENCE: Final = 15.0
 """Seconds without news after which the cluster is asked past its watch."""
@@ -166,7 +166,7 @@ class Building:
         while True:
             self._context.check()
             status = self._status(look, job, time.monotonic() - pending_since)
-            if status.phase is Phase.GONE or (look.deleted and not status.phase.final):
+            if _taken_away(status, look):
                 raise Gone
             if status.phase.final:
                 status, look = self._confirmed(status, look, job)
@@ -275,6 +275,15 @@ class Building:
         if self._log is not None:
             self._log.stop()
         self._cluster.board.wake()
+
+
+def _taken_away(status: RunStatus, look: Look) -> bool:
+    """Somebody removes the Job before it has a result, or has done so."""
+    if status.phase is Phase.GONE or (look.deleted and not status.phase.final):
+        return True
+    leaving = ((look.job or {}).get("metadata") or {}).get("deletionTimestamp") and not _finished(look.job)
+    reason = status.failure.reason if status.failure else None
+    return bool(leaving) and reason in (Reason.INFRASTRUCTURE, Reason.LOST)
 
 
 def _finished(job: Any) -> bool:

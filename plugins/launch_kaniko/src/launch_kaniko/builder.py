@@ -20,7 +20,7 @@ from launch_k8s.settings import RunConfig
 
 from launch_kaniko.attempt import Building, Built, Gone
 from launch_kaniko.cluster import BuildCluster
-from launch_kaniko.credentials import DOCKER_CONFIG_FILES, EXECUTORS
+from launch_kaniko.credentials import DOCKER_CONFIG_FILES
 from launch_kaniko.order import Order, cache_repository
 from launch_kaniko.settings import BuilderSettings
 from launch_kaniko.store_objects import ContextStore, open_store
@@ -172,7 +172,7 @@ class KanikoBuilder:
             build_args=recipe.arguments,
             image_labels={**image_labels(plan.labels), **{each.name: each.value for each in given.labels}},
             platform=plan.platform or self.settings.platform,
-            logins=_logins(given),
+            logins=_logins(given, self.settings.executor_helpers),
             docker_configs=tuple(each.content for each in given.files if each.name in DOCKER_CONFIG_FILES),
             access=given.access,
             secrets=secrets,
@@ -257,9 +257,9 @@ def _repository(plan: BuildPlan) -> str:
     return plan.destination.repository
 
 
-def _logins(given: Given) -> tuple[Login | CredentialHelper, ...]:
+def _logins(given: Given, helpers: tuple[str, ...]) -> tuple[Login | CredentialHelper, ...]:
     """Helpers that the executor has stay helpers; those of the agent's machine are asked here."""
-    own = [each for each in given.logins if isinstance(each, CredentialHelper) and each.helper in EXECUTORS]
+    own = [each for each in given.logins if isinstance(each, CredentialHelper) and each.helper in helpers]
     rest = tuple(each for each in given.logins if each not in own)
     asked = resolved(Given(logins=rest), RunConfig())
     return (*own, *asked.logins)

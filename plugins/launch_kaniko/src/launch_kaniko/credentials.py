@@ -19,8 +19,6 @@ from launchcore.plugin import CredentialHelper, Fault, LaunchError, Login, Reaso
 
 DOCKER_CONFIG_FILES: Final = frozenset({".dockerconfigjson", "config.json"})
 """Secret files of these names are docker configurations: parts of the one that the executor reads."""
-EXECUTORS: Final = frozenset({"ecr-login", "gcr", "acr-env", "env", "gitlab"})
-"""Credential helpers that the executor's image has; those of other names are asked beside the agent."""
 _CONFIG_KEY: Final = "docker-config"
 
 

@@ -19,6 +19,7 @@ _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _FLAG: Final = re.compile(r"FF_KANIKO_[A-Z0-9_]+")
+_HELPER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DURATION: Final = re.compile(r"[0-9]+[hms]")
 
 
@@ -161,6 +162,12 @@ class BuilderSettings(RecipeSettings):
         "certificate.",
         factory=dict,
         validator=_matches(_HOST, "HOST or HOST:PORT"),
+    )
+    executor_helpers: tuple[str, ...] = setting(
+        "Docker credential helpers that the executor's image has and is to ask by itself, by the name after "
+        "'docker-credential-'; all others are asked beside the agent.",
+        default=(),
+        validator=_matches(_HELPER, "what follows 'docker-credential-' in a program's name"),
     )
     registry_mirrors: tuple[str, ...] = setting(
         "Mirrors of Docker Hub, in the order in which they are asked.",

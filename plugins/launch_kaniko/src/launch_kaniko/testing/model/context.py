@@ -38,7 +38,7 @@ def _s3(url: str, environ: Mapping[str, str]) -> bytes:
     if any(not environ.get(name) for name in names):
         raise ContextError(
             "operation error S3: GetObject, get identity: get credentials: failed to refresh cached "
-            "credentials, no EC2 IMDS role found"
+            "credentials, no role of the machine found"
         )
     endpoint = environ.get("S3_ENDPOINT", "https://s3.amazonaws.com")
     path = f"/{bucket}/{quote(key)}"
