@@ -22,6 +22,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import psutil
 from launch_docker.engine import Engine
 from launch_docker.settings import Settings
@@ -76,22 +77,64 @@ def latency(world: DockerWorld, engine: Engine, count: int) -> dict[str, float]:
     }
 
 
-def throughput(world: DockerWorld, engine: Engine, parallel: int, count: int) -> dict[str, float]:
-    """No-op containers a second, end to end, beside the same through the API alone."""
-    began = time.perf_counter()
-    for _ in range(count):
-        world.submit(command=("true",), queue=f"q{parallel}")
-    wait_until("all are over", lambda: all(run.state.final for run in world.runs()), seconds=600)
-    ours = count / (time.perf_counter() - began)
-    began = time.perf_counter()
+@attrs.frozen(kw_only=True)
+class Meter:
+    """CPU seconds of the agent, and of the engine where it is one of ours (with its containerd)."""
+
+    agent: psutil.Process
+    engine: psutil.Process | None
+
+    def read(self) -> dict[str, float]:
+        found = {"agent": sum(self.agent.cpu_times()[:2])}
+        if self.engine is not None:
+            daemons = [p for p in self.engine.children() if p.name() == "containerd"]
+            found["engine"] = sum(sum(p.cpu_times()[:2]) for p in (self.engine, *daemons))
+        return found
+
+    def since(self, before: dict[str, float], prefix: str, scale: float, unit: str) -> dict[str, float]:
+        """What was used since then, times ``scale``."""
+        now = self.read()
+        return {f"{prefix}{who}_{unit}": round(scale * (now[who] - before[who]), 2) for who in now}
+
+
+def until_over(world: DockerWorld, runs: list[str], seconds: float = 600.0) -> None:
+    """Be told of each end: to ask again and again would take the CPU of what is measured."""
+    deadline = time.monotonic() + seconds
+    for each in runs:
+        run = world.service.run(each)
+        while not run.state.final:
+            assert time.monotonic() < deadline, world.report()
+            run = world.service.wait(each, run.changes, timeout=10.0)
+
+
+def throughput(
+    world: DockerWorld, engine: Engine, meter: Meter, parallel: int, count: int
+) -> dict[str, float]:
+    """No-op containers a second, end to end, beside the same through the API alone.
+
+    Half of the bare ones before and half after, since a machine has better and worse minutes.
+    """
+    theirs, used = _bare_seconds(engine, meter, parallel, count // 2)
+    before, began = meter.read(), time.perf_counter()
+    until_over(world, [world.submit(command=("true",), queue=f"q{parallel}") for _ in range(count)])
+    ours = time.perf_counter() - began
+    costs = meter.since(before, "", 1e3 / count, "cpu_ms_per_run")
+    more, also = _bare_seconds(engine, meter, parallel, count - count // 2)
+    return {
+        "runs_per_s": round(count / ours, 2),
+        "bare_per_s": round(count / (theirs + more), 2),
+        "share_of_bare": round((theirs + more) / ours, 2),
+        **costs,
+        "bare_engine_cpu_ms_per_run": round(1e3 * (used + also) / count, 2),
+    }
+
+
+def _bare_seconds(engine: Engine, meter: Meter, parallel: int, count: int) -> tuple[float, float]:
+    """How long so many bare ones take, and the engine's CPU seconds for them."""
+    before, began = meter.read(), time.perf_counter()
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(lambda _: bare(engine, ["true"]), range(count)))
-    theirs = count / (time.perf_counter() - began)
-    return {
-        "runs_per_s": round(ours, 2),
-        "bare_per_s": round(theirs, 2),
-        "share_of_bare": round(ours / theirs, 2),
-    }
+    return time.perf_counter() - began, meter.read().get("engine", 0.0) - before.get("engine", 0.0)
 
 
 def memory(world: DockerWorld, pid: int, count: int) -> dict[str, float]:
@@ -105,7 +148,12 @@ def memory(world: DockerWorld, pid: int, count: int) -> dict[str, float]:
     for run in runs:
         world.service.cancel(run)
     world.finished(seconds=900)
-    return {"containers": count, "idle_mb": round(idle / 1e6, 1), "busy_mb": round(busy / 1e6, 1)}
+    return {
+        "containers": count,
+        "idle_mb": round(idle / 1e6, 1),
+        "busy_mb": round(busy / 1e6, 1),
+        "kb_per_container": round((busy - idle) / 1e3 / count, 1),
+    }
 
 
 def chatty(megabytes: int) -> list[str]:
@@ -113,24 +161,31 @@ def chatty(megabytes: int) -> list[str]:
     return ["sh", "-c", f"yes {'.' * 99} | head -n {megabytes * 10_000}"]
 
 
-def logs(world: DockerWorld, engine: Engine, containers: int, megabytes: int) -> dict[str, float]:
+def logs(
+    world: DockerWorld, engine: Engine, meter: Meter, containers: int, megabytes: int
+) -> dict[str, float]:
     """Megabytes of log a second, from the first container's start until all is stored, and whether all was.
 
-    Beside it what curl gets of the same containers without an agent, as they run, and throws away.
+    Beside it what curl gets of the same containers without an agent, as they run, and throws away: what
+    the engine can give at most, of the same driver.
     """
-    script = chatty(megabytes)
+    script, total = chatty(megabytes), containers * megabytes
+    before = meter.read()
     runs = [world.submit(command=tuple(script), queue="q32") for _ in range(containers)]
-    world.finished(seconds=600)
+    until_over(world, runs)
+    costs = meter.since(before, "", 100 / total, "cpu_s_per_100_mb")
     found = [world.service.run(run) for run in runs]
     assert all(run.state is RunState.SUCCEEDED for run in found), world.report()
     sizes = [run.attempts[-1].log_bytes for run in found]
     began = min(run.attempts[-1].running_since or run.submitted_at for run in found)
     took = max(run.ended_at or 0.0 for run in found) - began
+    before = meter.read()
     with ThreadPoolExecutor(containers) as pool:
         started = time.perf_counter()
         read = sum(pool.map(lambda _: curl_follows(engine, script), range(containers)))
         theirs = time.perf_counter() - started
-    total = containers * megabytes
+    bare_costs = meter.since(before, "curl_", 100 / total, "cpu_s_per_100_mb")
+    bare_costs.pop("curl_agent_cpu_s_per_100_mb")
     return {
         "containers": containers,
         "mb_per_s": round(total / took, 2),
@@ -138,6 +193,8 @@ def logs(world: DockerWorld, engine: Engine, containers: int, megabytes: int) ->
         "share_of_curl": round(theirs / took, 2),
         "lost_bytes": total * 1_000_000 - sum(sizes),
         "lost_by_curl": total * 10_000 - read,
+        **costs,
+        **bare_costs,
     }
 
 
@@ -215,7 +272,6 @@ def calls(world: DockerWorld) -> float:
     runner = DockerRunner(Engine(Settings(host=world.docker_host), environ={}), site)
     ended: list[str] = []
     runner.engine.get("/version")
-    runner._starter._is_podman()  # noqa: SLF001 (asked once in an agent's life)
     with runner.watch(lambda handle, status: ended.append(handle.key) if status.phase.final else None):
         wait_until("it listens", lambda: runner.engine.calls >= 4)
         before, runs = runner.engine.calls, 10
@@ -243,7 +299,7 @@ def calls(world: DockerWorld) -> float:
         return (runner.engine.calls - before) / runs
 
 
-def measure(machine_host: str, quick: bool, only: list[str]) -> dict[str, Any]:
+def measure(machine_host: str, machine_pid: int | None, quick: bool, only: list[str]) -> dict[str, Any]:
     """All of it, or those that are named, on the engine at ``machine_host``."""
     engine = Engine(Settings(host=machine_host, answer_seconds=60.0), environ={})
     base_image(engine, IMAGE)
@@ -254,14 +310,16 @@ def measure(machine_host: str, quick: bool, only: list[str]) -> dict[str, Any]:
         # The crash tests' lease of 2 s is too short for many starts at once.
         environ = {"LAUNCHCORE_LEASE_SECONDS": "30"}
         agent = world.agent("bench", queues=("q", "q8", "q32"), environ=environ)
+        daemon = psutil.Process(machine_pid) if machine_pid is not None else None
+        meter = Meter(agent=psutil.Process(agent.pid), engine=daemon)
         parts: dict[str, Callable[[], Any]] = {
             "latency": lambda: latency(world, engine, 5 if quick else 20),
-            "parallel_8": lambda: throughput(world, engine, 8, 16 if quick else 80),
-            "parallel_32": lambda: throughput(world, engine, 32, 32 if quick else 128),
+            "parallel_8": lambda: throughput(world, engine, meter, 8, 16 if quick else 80),
+            "parallel_32": lambda: throughput(world, engine, meter, 32, 32 if quick else 128),
             "api_calls_per_run": lambda: calls(world),
             "decision": lambda: decision(world.root, machine_host, 5 if quick else 30),
-            "logs_one": lambda: logs(world, engine, 1, 5 if quick else 50),
-            "logs_twenty": lambda: logs(world, engine, 20, 1 if quick else 5),
+            "logs_one": lambda: logs(world, engine, meter, 1, 5 if quick else 50),
+            "logs_twenty": lambda: logs(world, engine, meter, 20, 1 if quick else 5),
             "memory": lambda: memory(world, agent.pid, 10 if quick else 200),
         }
         return {name: part() for name, part in parts.items() if not only or name in only}
@@ -287,7 +345,9 @@ def main() -> None:
         machine = None if given else stack.enter_context(closing(Machine()))
         if machine is not None:
             machine.start()
-        found = measure(given or (machine.url if machine else ""), options.quick, options.only)
+        assert given or machine is not None
+        pid = machine.process.pid if machine is not None and machine.process is not None else None
+        found = measure(given or (machine.url if machine else ""), pid, options.quick, options.only)
     print(json.dumps(found, indent=2))
 
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import attrs
 import psutil
 
+from benchmarks.paper_node import NAME, QUEUE, paper_node
 from launchcore.plugin import RunState
 from scripts.cluster import Cluster, default_root
 from tests.crash.world import wait_until
@@ -30,6 +31,15 @@ from tests.live.kubernetes.cluster import LiveCluster, live_cluster
 from tests.live.kubernetes.world import OURS, KubernetesWorld
 
 NOWHERE = {"launchcore.test/kind": "none"}
+
+
+def until(what: str, condition: Callable[[], object], seconds: float, pause: float = 0.25) -> None:
+    """Wait for a condition. Whoever asks an API server for hundreds of Jobs all the time measures himself."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {seconds:.0f} s in vain: {what}")
+        time.sleep(pause)
 
 
 def bare_job(cluster: LiveCluster, command: list[str]) -> dict[str, Any]:
@@ -63,14 +73,14 @@ def bare(cluster: LiveCluster, count: int) -> float:
     began = time.perf_counter()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: cluster.create(path, bare_job(cluster, ["true"])), range(count)))
-    wait_until(
+    until(
         "all bare Jobs are over",
         lambda: sum(map(over, cluster.items("jobs", labelSelector="bare=yes"))) == count,
         seconds=1200,
     )
     took = time.perf_counter() - began
     cluster.api.delete(path, labelSelector="bare=yes")
-    wait_until("they are gone", lambda: not cluster.items("pods"), seconds=600)
+    until("they are gone", lambda: not cluster.items("pods"), seconds=600)
     return count / took
 
 
@@ -82,7 +92,7 @@ def throughput(world: KubernetesWorld, count: int) -> dict[str, float]:
         world.ended(run, seconds=1200)
     ours = count / (time.perf_counter() - began)
     assert all(world.service.run(run).state is RunState.SUCCEEDED for run in runs), world.report()
-    wait_until("they are gone", lambda: not world.cluster.items("pods"), seconds=600)
+    until("they are gone", lambda: not world.cluster.items("pods"), seconds=600)
     theirs = bare(world.cluster, count)
     return {
         "runs_per_s": round(ours, 2),
@@ -153,38 +163,65 @@ def requests(world: KubernetesWorld, count: int) -> dict[str, Any]:
     }
 
 
-def tracked(world: KubernetesWorld, pid: int, few: int, many: int, seconds: float) -> dict[str, Any]:
-    """The agent's memory and requests while it looks after a few Jobs that wait, and after many."""
+def tracked(
+    world: KubernetesWorld, pid: int, counts: tuple[int, ...], seconds: float, *, queue: str, phase: str
+) -> dict[str, Any]:
+    """The agent's memory and requests while it looks after a few Jobs, and after many.
+
+    :param counts: how many there are at each look.
+    :param phase: of their pods, for which is waited.
+    """
     process = psutil.Process(pid)
-    runs: list[str] = []
-    found: dict[str, Any] = {"few": few, "many": many}
-    sizes = {}
-    for name, count in (("few", few), ("many", many)):
-        runs += [world.run("true", queue="waiting") for _ in range(count - len(runs))]
-        wait_for_pods(world, count)
-        time.sleep(2.0)
+    found: dict[str, Any] = {}
+    there = 0
+    for count in counts:
+        for _ in range(count - there):
+            world.run("true", queue=queue)
+        there = count
+        wait_for_pods(world, count, phase)
+        time.sleep(2 * seconds)  # starting them is measured elsewhere
         mark = Requests(world.cluster.own).mark() if world.cluster.own else 0
+        used = sum(process.cpu_times()[:2])
         time.sleep(seconds)
-        sizes[name] = process.memory_info().rss
-        found[f"{name}_rss_mb"] = round(sizes[name] / 1e6, 1)
-        found[f"{name}_threads"] = process.num_threads()
+        found[f"at_{count}"] = {
+            "rss_mb": round(process.memory_info().rss / 1e6, 1),
+            "threads": process.num_threads(),
+            "cpu_percent": round(100 * (sum(process.cpu_times()[:2]) - used) / seconds, 1),
+        }
         if world.cluster.own:
-            found[f"{name}_requests_per_s"] = round(
-                Requests(world.cluster.own).since(mark).total() / seconds, 2
-            )
-    found["kb_per_run"] = round((sizes["many"] - sizes["few"]) / (many - few) / 1e3, 1)
-    for run in runs:
-        world.service.cancel(run)
-    for run in runs:
-        world.ended(run, seconds=900)
-    return found
+            asked = Requests(world.cluster.own).since(mark)
+            found[f"at_{count}"]["requests_per_s"] = round(asked.total() / seconds, 2)
+    few, many = counts[0], counts[-1]
+    more = found[f"at_{many}"]["rss_mb"] - found[f"at_{few}"]["rss_mb"]
+    return {**found, "kb_per_run": round(1e3 * more / (many - few), 1)}
 
 
-def wait_for_pods(world: KubernetesWorld, count: int) -> None:
+def wait_for_pods(world: KubernetesWorld, count: int, phase: str) -> None:
     def there() -> bool:
-        return len(world.cluster.items("pods", labelSelector=OURS)) == count
+        pods = world.cluster.items("pods", labelSelector=OURS)
+        return [(each.get("status") or {}).get("phase") for each in pods].count(phase) == count
 
-    wait_until("all have pods", there, seconds=900)
+    until(f"all have pods that are {phase}", there, seconds=900)
+
+
+def cleared(world: KubernetesWorld) -> None:
+    """Remove all Jobs at once, behind the back of an agent that is no more."""
+    world.cluster.api.delete(world.cluster.path("jobs"))
+    until("the pods are gone", lambda: not world.cluster.items("pods"), seconds=600)
+
+
+def running(world: KubernetesWorld, environ: dict[str, str], quick: bool) -> dict[str, Any]:
+    """Jobs that run, on a node that is there on paper; an agent of their own, since one that has done other
+    things has memory to spare."""
+    with paper_node(world.cluster):
+        world.queue(NAME, max_running=None, config=QUEUE)
+        agent = world.agent("paper", queues=(NAME,), environ=environ)
+        counts, seconds = ((10, 40), 2.0) if quick else ((10, 100, 1000), 10.0)
+        try:
+            return tracked(world, agent.pid, counts, seconds, queue=NAME, phase="Running")
+        finally:
+            agent.kill()
+            cleared(world)
 
 
 @contextlib.contextmanager
@@ -223,7 +260,13 @@ def measure(quick: bool) -> dict[str, Any]:
                 found["jobs_20"] = throughput(world, 20)
                 if not quick:
                     found["jobs_200"] = throughput(world, 200)
-                found["tracked"] = tracked(world, agent.pid, 10, 40 if quick else 300, 2.0 if quick else 10.0)
+                few, many, seconds = (10, 40, 2.0) if quick else (10, 300, 10.0)
+                waiting = tracked(world, agent.pid, (few, many), seconds, queue="waiting", phase="Pending")
+                found["waiting"] = waiting
+                agent.kill()
+                cleared(world)
+                if cluster.own:
+                    found["running"] = running(world, environ, quick)
         finally:
             world.close()
     return found

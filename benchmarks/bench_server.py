@@ -1,7 +1,9 @@
 """The queue service over HTTP, on SQLite and on PostgreSQL, both durable.
 
 ``python -m benchmarks.bench_server [--quick]`` prints JSON. Beside it, in the same run: the bare request,
-``GET /healthz`` of the same server by the same client.
+``GET /healthz`` of the same server by the same client; and on PostgreSQL the least that claims and ends a run
+there: two durable transactions of one UPDATE each, by its driver. What each side's processors spend on a run
+says more than the rate where the machine has other things to do.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from benchmarks.bench_store import DONE, QUEUE, SPEC, agent
 from launchcore.plugin import QueueConfig
 from launchcore.queues import wire
 from launchcore.queues.connect import open_client, open_service
+from launchcore.store.codec import encode
 
 LEASE = 600.0
 PIECE = 16
@@ -81,9 +84,9 @@ def submits(url: str, count: int) -> float:
         for _ in range(count // 8):
             service.submit(QUEUE, SPEC)
 
-    spent = together(8, work)
+    seconds = together(8, work)
     service.close()
-    return count / spent
+    return count / seconds
 
 
 def claim_complete(url: str, count: int) -> float:
@@ -112,9 +115,50 @@ def claim_complete(url: str, count: int) -> float:
                 claim = waiting.pop()
             client.write(claim.lease, DONE)
 
-    spent = together(1 + PIECE, lambda number: claims(number) if number == 0 else ends(number))
+    seconds = together(1 + PIECE, lambda number: claims(number) if number == 0 else ends(number))
     client.close()
-    return count / spent
+    return count / seconds
+
+
+def spent(process: psutil.Process | None) -> float:
+    """Processor seconds of a process and its children so far."""
+    if process is None:
+        return 0.0
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used = each.cpu_times()
+            total += used.user + used.system
+    return total
+
+
+def claim_complete_and_cost(url: str, count: int, sides: dict[str, psutil.Process]) -> dict[str, Any]:
+    """:func:`claim_complete`, and the processor time that it takes of each side."""
+    before = {name: spent(process) for name, process in sides.items()}
+    rate = claim_complete(url, count)
+    cost = {name: 1e6 * (spent(process) - before[name]) / count for name, process in sides.items()}
+    return {"claim_complete_per_s": rate, "cpu_us_per_run": cost | {"all": sum(cost.values())}}
+
+
+def bare_postgresql(url: str, count: int) -> float:
+    """Runs per second that one connection claims and ends, one after the other."""
+    import psycopg
+
+    claim = (
+        "UPDATE bare SET state = 'claimed', token = 't' WHERE id = (SELECT id FROM bare WHERE "
+        "state = 'queued' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, spec"
+    )
+    end = "UPDATE bare SET state = 'succeeded' WHERE id = %s AND token = 't'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE bare (id bigserial PRIMARY KEY, state text, token text, spec text)")
+        connection.execute("CREATE INDEX bare_waiting ON bare (id) WHERE state = 'queued'")
+        fill = "INSERT INTO bare (state, spec) SELECT 'queued', %s FROM generate_series(1, %s)"
+        connection.execute(fill, (encode(SPEC), count))
+        start = time.perf_counter()
+        for _ in range(count):
+            found = connection.execute(claim).fetchone()
+            connection.execute(end, (found and found[0],))
+        return count / (time.perf_counter() - start)
 
 
 def bare(url: str, count: int) -> float:
@@ -135,9 +179,9 @@ def one_by_one(url: str, count: int) -> float:
     for _ in range(count):
         (claim,) = client.claim(agent(), [QUEUE], limit=1, lease_seconds=LEASE, wait=0)
         client.write(claim.lease, DONE)
-    spent = time.perf_counter() - start
+    seconds = time.perf_counter() - start
     client.close()
-    return count / spent
+    return count / seconds
 
 
 def submit_to_claim(url: str, count: int) -> dict[str, float]:
@@ -204,15 +248,19 @@ def idle_agents(url: str, process: psutil.Process, count: int, seconds: float) -
     return found
 
 
-def on(database: str, *, quick: bool) -> dict[str, Any]:
-    """All figures of one database."""
+def on(database: str, *, quick: bool, postgres: psutil.Process | None = None) -> dict[str, Any]:
+    """All figures of one database. ``postgres``: the server that it is on."""
     count = 400 if quick else 3000
     with server(database) as (url, process):
         service = open_service(url)
         service.create_queue(QUEUE, QueueConfig(type="process"))
         service.close()
         found: dict[str, Any] = {"submits_per_s": submits(url, count * 2)}
-        found["claim_complete_per_s"] = claim_complete(url, count)
+        sides = {"client": psutil.Process(), "server": process}
+        sides |= {"postgresql": postgres} if postgres else {}
+        claim_complete(url, count // 4)  # plans are made, connections are there
+        rounds = [claim_complete_and_cost(url, count // 4, sides) for _ in range(3)]
+        found |= sorted(rounds, key=lambda each: each["claim_complete_per_s"])[1]
         found["bare_request_per_s"] = statistics.median(bare(url, count // 4) for _ in range(3))
         found["claim_complete_one_by_one_per_s"] = one_by_one(url, count // 4)
         claim_complete(url, count - count // 4)
@@ -234,7 +282,10 @@ def measure(quick: bool) -> dict[str, Any]:
         return found
     try:
         postgres.start()
-        found["postgresql"] = on(postgres.url(postgres.database()), quick=quick)
+        process = postgres.process()
+        found["postgresql"] = on(postgres.url(postgres.database()), quick=quick, postgres=process)
+        bare = bare_postgresql(postgres.url(postgres.database()), 200 if quick else 1000)
+        found["postgresql"]["bare_postgresql_per_s"] = bare
     finally:
         postgres.close()
     return found

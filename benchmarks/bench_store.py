@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from launchcore.plugin import (
     AgentInfo,
     Claim,
@@ -39,12 +41,21 @@ from launchcore.queues.embedded import EmbeddedService
 from launchcore.queues.embedded_client import EmbeddedClient
 from launchcore.store.codec import encode
 from launchcore.store.database import Database
-from launchcore.store.tables import run_specs, runs
 
 QUEUE = "bench"
 SPEC = RunSpec(source=SourceRef(type="image", fields={"image": "busybox"}), command=("/bin/true",))
 DONE = Update(outcome=Outcome(verdict=Verdict.SUCCEEDED, exit_code=0))
 LEASE = 600.0
+_NUMBERS = """
+WITH RECURSIVE numbers(seq) AS (
+    SELECT CAST(:first AS BIGINT) UNION ALL SELECT seq + 1 FROM numbers WHERE seq < :last
+)
+"""
+_FILL = f"""
+INSERT INTO runs (seq, id, queue_id, state, priority, submitter, submitted_at) {_NUMBERS}
+SELECT seq, substr(CAST(1000000000000 + seq AS TEXT), 2), 1, 'queued', 2, '', :now FROM numbers
+"""
+_FILL_SPECS = f"INSERT INTO run_specs (seq, spec) {_NUMBERS} SELECT seq, :spec FROM numbers"
 
 
 def agent(name: str = "bench") -> AgentInfo:
@@ -64,24 +75,12 @@ class Ours:
 
     def fill(self, count: int) -> None:
         """Put ``count`` runs into the queue without a transaction for each."""
-        stored = encode(SPEC)
 
         def insert(tx: Any) -> None:
             first = (tx.connection.exec_driver_sql("SELECT max(seq) FROM runs").scalar() or 0) + 1
-            rows = [
-                {
-                    "seq": seq,
-                    "id": f"{seq:012d}",
-                    "queue_id": 1,
-                    "state": "queued",
-                    "priority": 2,
-                    "submitter": "",
-                    "submitted_at": tx.now,
-                }
-                for seq in range(first, first + count)
-            ]
-            tx.execute(runs.insert(), rows)
-            tx.execute(run_specs.insert(), [{"seq": row["seq"], "spec": stored} for row in rows])
+            values = {"first": first, "last": first + count - 1, "now": tx.now, "spec": encode(SPEC)}
+            for statement in (_FILL, _FILL_SPECS):
+                tx.execute(sa.text(statement), values)
 
         self.database.write(insert)
 

@@ -106,6 +106,11 @@ class Server:
                 raise RuntimeError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.02)
 
+    def process(self) -> psutil.Process:
+        """The server, of which all others are children."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
     def stop(self) -> None:
         """End it in order, and every connection to it at once."""
         self._end(signal.SIGINT)

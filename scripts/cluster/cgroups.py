@@ -23,6 +23,16 @@ def make_cgroups(name: str) -> None:
         (controller / name).mkdir(exist_ok=True)
 
 
+def processes_in(name: str) -> set[int]:
+    """All that runs in it and below it."""
+    found: set[int] = set()
+    for controller in _roots():
+        for listed in (controller / name).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found.update(map(int, listed.read_text().split()))
+    return found
+
+
 def remove_cgroups(name: str) -> None:
     """With all below it: nothing may run there any more."""
     until = time.monotonic() + 10

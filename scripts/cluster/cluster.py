@@ -12,11 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scripts.cluster import configs, images
 from scripts.cluster.certs import Authority
-from scripts.cluster.cgroups import make_cgroups, remove_cgroups
+from scripts.cluster.cgroups import make_cgroups, processes_in, remove_cgroups
 from scripts.cluster.namespaces import Namespaces
 from scripts.cluster.programs import commands
 
@@ -160,9 +160,11 @@ class Cluster:
         with tempfile.TemporaryFile(dir=self.root) as made:
             images.archive(name, fill, made, scratch=self.root, **config)
             made.seek(0)
-            self.spaces.run(
-                "ctr", "--namespace=k8s.io", "images", "import", "--digests=false", "-", stdin=made
-            )
+            self.load_archive(made)
+
+    def load_archive(self, saved: IO[bytes]) -> None:
+        """Bring the images of a ``docker save`` to the node."""
+        self.spaces.run("ctr", "--namespace=k8s.io", "images", "import", "--digests=false", "-", stdin=saved)
 
     def trust_registry(self, host: str, ca: Path | None = None) -> None:
         """Let the node pull from this ``host:port``: over plain HTTP, or over TLS with a CA of its own."""
@@ -181,10 +183,10 @@ class Cluster:
             os.kill(pid, number)
             self._wait(f"{program} has ended", lambda: self.spaces.find(program) != pid, seconds=30)
 
-    def start_program(self, program: str) -> None:
-        """Start it, unless it runs."""
+    def start_program(self, program: str, *flags: str) -> None:
+        """Start it, unless it runs. Flags come after those that it has anyway, and go before them."""
         if self.spaces.find(program) is None:
-            command = commands(self.root, self.binaries, self.address)[program]
+            command = [*commands(self.root, self.binaries, self.address)[program], *flags]
             self.spaces.spawn(command, self.root / f"{program}.log", {"HOME": str(self.root)})
 
     def kill_api(self) -> None:
@@ -203,6 +205,19 @@ class Cluster:
 
     def start_kubelet(self) -> None:
         self.start_program("kubelet")
+
+    def lose_node(self) -> None:
+        """As when its power goes: nothing of its pods runs any more, and nobody says so."""
+        self.kill_kubelet()
+
+        def gone() -> bool:
+            left = processes_in(f"{self.cgroup}/kubepods")
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+
+        self._wait("its containers have ended", gone, seconds=30)
 
     def logs(self, lines: int = 12) -> str:
         """The last lines of each program's log."""

@@ -432,7 +432,7 @@ def test_what_stages_have_said_meanwhile_goes_in_pieces_and_before_the_end(scene
 
 class TestTheFile:
     def test_gives_back_what_was_put(self, tmp_path: Path) -> None:
-        spool = Spool(tmp_path / "spool", 1000)
+        spool = Spool(tmp_path, "spool", 1000)
         assert not spool
         assert spool.put(b"one", "1", after=None)
         assert spool.put(b"two", "2", after="1")
@@ -445,7 +445,7 @@ class TestTheFile:
         assert list(tmp_path.iterdir()) == []
 
     def test_has_a_bound(self, tmp_path: Path) -> None:
-        spool = Spool(tmp_path / "spool", 10)
+        spool = Spool(tmp_path, "spool", 10)
         assert spool.put(b"12345678", "8", after=None)
         assert not spool.put(b"901", "11", after="8")
         assert spool.size == 8
@@ -454,12 +454,12 @@ class TestTheFile:
         ("stored", "left"), [(None, b"abc"), ("a", b"bc"), ("b", b"c"), ("c", b""), ("elsewhere", b"")]
     )
     def test_goes_on_behind_the_stored_cursor(self, tmp_path: Path, stored: str | None, left: bytes) -> None:
-        spool = Spool(tmp_path / "spool", 1000)
+        spool = Spool(tmp_path, "spool", 1000)
         for data, cursor, after in ((b"a", "a", None), (b"b", "b", "a"), (b"c", "c", "b")):
             assert spool.put(data, cursor, after=after)
         spool.close()
 
-        heir = Spool(tmp_path / "spool", 1000)
+        heir = Spool(tmp_path, "spool", 1000)
         heir.recover(stored)
 
         piece = heir.first(1000)

@@ -13,7 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -21,13 +21,17 @@ from launchcore.plugin import QueueUnavailable, RunSpec, RunState, SourceRef
 from launchcore.queues.base import RunFilter, RunInfo, Service
 from launchcore.queues.connect import open_service
 from tests.chaos.proxy import Proxy, Weather
-from tests.crash.world import World, wait_until
+from tests.crash.world import AgentProcess, World, wait_until
 from tests.postgres import free_port
 
 T = TypeVar("T")
 
 # Starts in milliseconds, unlike Python's interpreter: the load is meant for the queue.
+# What it prints of its secret comes before the lines that are compared.
 JOB = """\
+echo "clear $CANARY"
+echo "base64 $(printf %s "$CANARY" | base64 -w0)"
+echo "url $(printf %s "$CANARY" | sed 's/%/%25/g; s/ /%20/g; s,/,%2F,g; s/+/%2B/g; s/&/%26/g')"
 echo "$LAUNCH_ATTEMPT_ID $(cut -d' ' -f22 /proc/$$/stat)" >>"$1.born"
 echo "start $LAUNCH_ATTEMPT_ID $(date +%s.%N) $$" >>"$1"
 i=0
@@ -77,7 +81,10 @@ class Served(World):
 
     def __init__(self, root: Path, database: str, *, seed: int, servers: int = 1) -> None:
         self.seed = seed
+        self.database = database
         self.random = random.Random(seed)
+        self.canary = f"canary {seed:08x}/of+this&history"
+        """The secret of all runs. No agent has it in its configuration, so it is in its environment only."""
         self.servers = [
             ServerProcess(database, free_port(), root / f"server-{number}.out") for number in range(servers)
         ]
@@ -102,10 +109,15 @@ class Served(World):
     def send(self, *, seconds: float = 0.0, queue: str = "q", **spec: object) -> str:
         """Submit through one of the proxies, until it is accepted: one key, so one run."""
         command = ("sh", str(self.script), str(self.history), str(LINES), str(seconds))
-        made = RunSpec(source=self.source(), command=command, **spec)  # type: ignore[arg-type]
+        made = RunSpec(source=self.source(), command=command, secrets=("CANARY",), **spec)  # type: ignore[arg-type]
         key = uuid.UUID(int=self.random.getrandbits(128)).hex
         front = self.random.choice(self.front)
         return patiently(lambda: front.submit(queue, made, key=key)).id
+
+    def agent(self, name: str | None = "one", **given: Any) -> AgentProcess:
+        """One that knows the secret."""
+        environ = {"LAUNCHCORE_SECRET_CANARY": self.canary, **(given.pop("environ", None) or {})}
+        return super().agent(name, environ=environ, **given)
 
     def source(self) -> SourceRef:
         """Uploaded once: it is the same for all."""
@@ -145,7 +157,8 @@ class Served(World):
     def born(self) -> dict[str, float]:
         """When the kernel made each attempt's process, in UNIX seconds, to a hundredth."""
         booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        lines = Path(f"{self.history}.born").read_text().splitlines()
+        born = Path(f"{self.history}.born")
+        lines = born.read_text().splitlines() if born.exists() else []
         ticks = os.sysconf("SC_CLK_TCK")
         return {attempt: booted + int(start) / ticks for attempt, start in map(str.split, lines)}
 

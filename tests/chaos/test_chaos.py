@@ -7,6 +7,7 @@ seed draws the same faults again: ``LAUNCHCORE_CHAOS_SEED=… pytest tests/chaos
 from __future__ import annotations
 
 import collections
+import functools
 import shutil
 import signal
 import tempfile
@@ -19,6 +20,7 @@ import pytest
 
 from launchcore.plugin import Limits, RetryPolicy, RunState
 from launchcore.queues.base import RunInfo
+from tests.chaos import canary
 from tests.chaos.proxy import Fault
 from tests.chaos.served import LINES, Served, patiently, seed_of_this_run, serve
 from tests.crash import invariants
@@ -40,8 +42,18 @@ def root() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def check(world: Served, runs: list[RunInfo], accepted: list[str], *, limit: int = LIMIT) -> None:
-    """I1 to I6 and I9, over a history in which every run was to succeed."""
+def check(
+    world: Served,
+    runs: list[RunInfo],
+    accepted: list[str],
+    *,
+    limit: int = LIMIT,
+    also: tuple[Path, ...] = (),
+) -> None:
+    """I1 to I6, I8 and I9, over a history in which every run was to succeed.
+
+    :param also: files in which no secret may be, besides the world's.
+    """
     try:
         assert collections.Counter(run.id for run in runs) == collections.Counter(accepted), "I2"
         invariants.starts_once(world)
@@ -54,6 +66,7 @@ def check(world: Served, runs: list[RunInfo], accepted: list[str], *, limit: int
         invariants.terminal_states_stay(world, runs)
         invariants.nothing_left(world, seconds=60)
         wait_until("no slot is taken", lambda: patiently(lambda: world.service.queue("q")).running == 0)
+        canary.absent(world, runs, also=also)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{world.report()}") from None
 
@@ -126,7 +139,7 @@ def test_everything_is_killed(root: Path, own_postgres: Server) -> None:
             demon.join()
             own_postgres.start()
         world.weather()
-        check(world, world.finished(), accepted)
+        check(world, world.finished(), accepted, also=(own_postgres.folder / "log",))
 
 
 def test_an_agent_that_sleeps_for_three_leases(root: Path) -> None:
@@ -164,9 +177,11 @@ def test_a_cancel_that_was_acknowledged_holds(root: Path) -> None:
         _agent(world, 0)
         world.weather(chance=0.2, delay=0.1, stall=0.5)
         acknowledged: dict[str, float] = {}
-        for _ in range(30):
+        for number in range(30):
             run_id = world.send(seconds=0.2, limits=Limits(grace_seconds=0.5))
             time.sleep(world.random.choice((0.0, 0.02, 0.1)))
+            if number % 10 == 9:  # some have begun, however slow the machine is
+                wait_until("it runs", functools.partial(_is_born, world, run_id))
             patiently(lambda run_id=run_id: world.front[0].cancel(run_id))  # type: ignore[misc]
             acknowledged[run_id] = time.time()
         runs = world.finished()
@@ -183,6 +198,10 @@ def _agent(world: Served, number: int):  # type: ignore[no-untyped-def]
     """Agent 0 or 1, behind the proxy of its number, on a machine of their own: one state directory."""
     proxy = world.proxies[number % len(world.proxies)]
     return world.agent(f"agent-{number}", environ={"LAUNCHCORE_BASE_URL": proxy.url}, ready=False)
+
+
+def _is_born(world: Served, run_id: str) -> bool:
+    return any(attempt.startswith(f"{run_id}-") for attempt in world.born())
 
 
 def _ended(world: Served) -> int:

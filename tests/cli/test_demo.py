@@ -124,6 +124,50 @@ def test_the_demo_cleans_up_when_it_is_told_to_end(tmp_path: Path) -> None:
     assert agents_of(tmp_path / "demo") == []
 
 
+@pytest.mark.parametrize("what", ["raise", "swallow", "exec"])
+def test_wherever_the_signal_strikes_the_demo_was_interrupted(tmp_path: Path, what: str) -> None:
+    """An interrupt within `__set_name__` comes out as another error, one within `__del__` not at all, and one
+    within `exec` makes CPython end by another code."""
+    script = tmp_path / "struck.py"
+    script.write_text(STRUCK)
+    done = subprocess.run(
+        [sys.executable, "-m", "struck", what],
+        check=False,
+        capture_output=True,
+        cwd=tmp_path,
+        text=True,
+    )
+    assert done.returncode == Exit.INTERRUPTED, done.stderr
+
+
+STRUCK = """
+import os, signal, sys
+import launchcore.cli, launchcore.demo.run
+
+what = sys.argv[1]
+
+class Struck:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def __del__(self):
+        if what == "swallow":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+def run_demo(*args, **options):
+    if what == "swallow":
+        Struck()
+        return 0
+    if what == "raise":
+        type("Owner", (), {"struck": Struck()})
+    exec("os.kill(os.getpid(), signal.SIGTERM)")
+
+launchcore.demo.run.run_demo = run_demo
+sys.argv[1:] = ["demo"]
+launchcore.cli.main()
+"""
+
+
 def test_the_demo_may_leave_its_agent(tmp_path: Path) -> None:
     directory = tmp_path / "demo"
     done = demo(directory, "--keep")

@@ -13,7 +13,7 @@ import pytest
 
 from launchcore.plugin import RunState
 from launchcore.queues.base import RunFilter
-from launchcore.store import runs_read
+from launchcore.store import claims, guarded, guards, outcomes, runs_read
 from launchcore.store.database import Database
 from launchcore.store.prepared import Prepared
 from tests.postgres import Server
@@ -22,6 +22,13 @@ from tests.store.test_plans import HOT, LIVE_ONLY
 pytestmark = pytest.mark.live
 SORTED = ("orphans", "the claims of a key")
 """These read few rows, of those that are alive."""
+SETS = {
+    "writes": guarded.attempt_update(RunState.RUNNING, True, True, True),
+    "changes of runs": guarded.run_update(True, True, True, True),
+    "successes": outcomes._SUCCEED,
+    "runs that are taken": claims._TAKE,
+    "queues of attempts": guards._QUEUE,
+}
 FILL = (
     "INSERT INTO queues (name, revision, created_at, updated_at) "
     "SELECT 'q' || g, 1, 0, 0 FROM generate_series(1, 20) g",
@@ -90,6 +97,16 @@ def test_hot_queries_search(database: Database, name: str) -> None:
     found = nodes(database, HOT[name])
     assert not kinds(found) & {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join"}, said(found)
     assert not kinds(found) & {"Sort", "Incremental Sort"} or name in SORTED, said(found)
+    for node in found:
+        if node["Node Type"] in ("Index Scan", "Index Only Scan"):
+            assert "Index Cond" in node, said(found)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_statements_about_many_rows_search_for_each(database: Database, name: str) -> None:
+    found = nodes(database, SETS[name].constructs[1])
+    assert "Function Scan" in kinds(found), said(found)
+    assert not kinds(found) & {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join"}, said(found)
     for node in found:
         if node["Node Type"] in ("Index Scan", "Index Only Scan"):
             assert "Index Cond" in node, said(found)

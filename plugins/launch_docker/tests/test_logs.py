@@ -167,3 +167,12 @@ def test_chunks_cut_anywhere(parts: list[bytes], cut: int) -> None:
 def test_cursors_of_others(cursor: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (any)
         position(cursor)
+
+
+def test_podman_marks_pieces_by_their_missing_ends_and_has_whole_seconds() -> None:
+    """Docker forgets the end of a line that is shorter than a piece; Podman's pieces have any size."""
+    sent = frame(("2026-11-28T00:36:59Z", b"18")) + frame(("2026-11-28T00:36:59Z", b"60\n"))
+    time = "2026-11-28T00:36:59.000000000Z"
+
+    assert messages_of(Frames(tty=False, exact=True).feed(sent)) == [(time, b"18"), (time, b"60\n")]
+    assert messages_of(Frames(tty=False).feed(sent)) == [(time, b"18\n"), (time, b"60\n")]

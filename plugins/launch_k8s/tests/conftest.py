@@ -9,9 +9,9 @@ import pytest
 from launch_k8s.testing.api_server import ApiServer
 from launch_k8s.testing.scripted import Bench
 
-from tests.live.kubernetes.cluster import cluster, empty_registry, own_cluster
+from tests.live.kubernetes.cluster import absent_image, cluster, own_cluster
 
-__all__ = ["cluster", "empty_registry", "own_cluster"]
+__all__ = ["absent_image", "cluster", "own_cluster"]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 import attrs
 
 from launchcore.agent.failpoints import Failpoints
-from launchcore.config.masking import Masker
+from launchcore.config.masking import NOTHING_SECRET, masker_of
 from launchcore.plugin import (
     Builder,
     Cancelled,
@@ -55,7 +55,42 @@ FLUSH_AFTER = 0.5
 
 
 class Attempt:
-    """Implements :class:`launchcore.stages.work.Work`. Every method may be called from any thread."""
+    """Implements :class:`launchcore.stages.work.Work`. Every method may be called from any thread.
+
+    An agent has one for each run that it follows, for as long as the run goes on: slots, and nothing made
+    before it is needed.
+    """
+
+    __slots__ = (
+        "_client",
+        "_damaged",
+        "_events",
+        "_failpoints",
+        "_lease_ends",
+        "_lock",
+        "_lost",
+        "_masker",
+        "_pending_since",
+        "_registry",
+        "_released",
+        "_stoppers",
+        "_text",
+        "_wanted",
+        "_writing",
+        "builder",
+        "cancelled",
+        "claim",
+        "closing",
+        "handle",
+        "id",
+        "position",
+        "runner",
+        "scratch",
+        "secrets",
+        "since",
+        "state",
+        "stop",
+    )
 
     def __init__(
         self,
@@ -90,13 +125,14 @@ class Attempt:
         self._damaged = damaged
         self._events: list[TimelineEvent] = []
         self._text = bytearray()
-        self._masker = Masker(())
+        self._masker = NOTHING_SECRET
         self._pending_since: float | None = None
         self._lost = False
         self._released = False
         self._writing = threading.Lock()
         self._lock = threading.Lock()
-        self._wanted = threading.Condition(self._lock)
+        self._wanted: threading.Condition | None = None
+        """Of somebody who waits for the queue, and is to hear at once that it is not wanted any more."""
         self._stoppers: list[Callable[[], None]] = []
 
     # -- what the stages call ------------------------------------------------------------------
@@ -124,7 +160,7 @@ class Attempt:
     def mask(self, secrets: tuple[Secret, ...]) -> None:
         with self._lock:
             self.secrets = (*self.secrets, *secrets)
-            self._masker = Masker(self.secrets)
+            self._masker = masker_of(self.secrets)
 
     def note(self, event: TimelineEvent) -> None:
         with self._lock:
@@ -261,9 +297,11 @@ class Attempt:
             except QueueUnavailable as error:
                 log.warning("%s: the queue is away, trying again: %s", self.id, error)
                 asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
-            with self._wanted:
+            with self._lock:
                 if self._lost:
                     raise LeaseLost(self.id)
+                if self._wanted is None:
+                    self._wanted = threading.Condition(self._lock)
                 self._wanted.wait(max(asked, delay * random.uniform(0.5, 1.0)))
             delay = min(delay * 2, 5.0)
 
@@ -329,9 +367,10 @@ class Attempt:
         return not (self._lost or self._released or self.stop is not None)
 
     def _tell_stoppers(self) -> None:
-        with self._wanted:
+        with self._lock:
             stoppers, self._stoppers = self._stoppers, []
-            self._wanted.notify_all()
+            if self._wanted is not None:
+                self._wanted.notify_all()
         for stop in stoppers:
             try:
                 stop()

@@ -17,7 +17,7 @@ import time
 
 from launchcore.agent.attempt import Attempt
 from launchcore.agent.spool import Spool
-from launchcore.config.masking import Masker
+from launchcore.config.masking import masker_of
 from launchcore.plugin import (
     LogAppend,
     LogBehind,
@@ -46,6 +46,24 @@ class LogPump:
     :param spool_bytes: of what waits on the disk for the queue.
     """
 
+    __slots__ = (
+        "_attempt",
+        "_before",
+        "_clean",
+        "_cursor",
+        "_full_since",
+        "_handle",
+        "_masker",
+        "_max_bytes",
+        "_pending",
+        "_runner",
+        "_spool",
+        "_stored",
+        "due",
+        "interval",
+        "read",
+    )
+
     def __init__(
         self, attempt: Attempt, runner: Runner, handle: RunHandle, max_bytes: int, spool_bytes: int
     ) -> None:
@@ -54,7 +72,7 @@ class LogPump:
         self._handle = handle
         self._max_bytes = max_bytes
         self._pending = bytearray()
-        self._spool = Spool(attempt.scratch / SPOOL, spool_bytes)
+        self._spool = Spool(attempt.scratch, SPOOL, spool_bytes)
         self._spool.recover(attempt.position.cursor)
         self._full_since: float | None = None
         """Since when nothing could be kept any more."""
@@ -63,7 +81,7 @@ class LogPump:
         self._begin(self._spool.cursor if self._spool else attempt.position.cursor)
 
     def _begin(self, cursor: str | None) -> None:
-        self._masker = Masker(self._attempt.secrets)
+        self._masker = masker_of(self._attempt.secrets)
         self._stored = self._attempt.position.cursor
         self._cursor = cursor
         self._before = cursor

@@ -17,7 +17,6 @@ import os
 import stat
 import struct
 import zlib
-from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -57,11 +56,14 @@ class Spool:
     :param most: bytes of logs that it holds.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
-        self._path = path
+    __slots__ = ("_file", "_folder", "_most", "_name", "_records", "_tail", "size")
+
+    def __init__(self, folder: Path, name: str, most: int) -> None:
+        self._folder = folder
+        self._name = name
         self._most = most
         self._file: int | None = None
-        self._records: deque[_Record] = deque()
+        self._records: list[_Record] = []
         self._tail = 0
         self.size = 0
         """Bytes of logs that are in it."""
@@ -114,8 +116,8 @@ class Spool:
 
     def drop(self, piece: Piece) -> None:
         """These are stored. An empty spool leaves no file behind."""
-        for _ in range(piece.records):
-            self.size -= self._records.popleft().size
+        self.size -= sum(each.size for each in self._records[: piece.records])
+        del self._records[: piece.records]
         self._close_if_empty()
 
     def clear(self) -> None:
@@ -157,6 +159,10 @@ class Spool:
         self._close_if_empty()
 
     # -- inside --------------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / self._name
 
     def _open(self, flags: int) -> int:
         """Never through a link, and never anything but a file of our own: a run may write beside it."""

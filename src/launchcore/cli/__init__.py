@@ -9,7 +9,11 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # CPython kills itself by SIGINT in place of this exit code if the interrupt struck in an `exec` of a
+    # text (a dataclass that is being made), although it was caught; the next `exec` makes it forget that.
+    exec("")  # noqa: S102
+    sys.exit(code)
 
 
 def run(args: Sequence[str]) -> int:

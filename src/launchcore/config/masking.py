@@ -33,6 +33,8 @@ class Masker:
     b'<secret>, <secret>'
     """
 
+    __slots__ = ("_covered", "_groups", "_heads", "_rest", "_short", "too_short")
+
     def __init__(self, secrets: Iterable[Secret]) -> None:
         texts = {secret.reveal() for secret in secrets}
         wholes = [piece for text in texts for piece in pieces(text)]
@@ -121,6 +123,11 @@ class Masker:
         return most
 
 
+def masker_of(secrets: Sequence[Secret]) -> Masker:
+    """A masker for one stream."""
+    return Masker(secrets) if secrets else NOTHING_SECRET
+
+
 def mask_text(text: str, secrets: Iterable[Secret]) -> str:
     """One whole text, an error's say, without the secrets."""
     masker = Masker(secrets)
@@ -164,3 +171,7 @@ def _beginnings(forms: Iterable[bytes]) -> tuple[dict[bytes, tuple[int, list[byt
         heads.setdefault(form[:_HEAD], []).append(form)
     short = frozenset(head[:size] for head in heads for size in range(1, _HEAD))
     return {head: (max(map(len, same)), same) for head, same in heads.items()}, short
+
+
+NOTHING_SECRET: Final = Masker(())
+"""For streams that have no secrets: it changes nothing and holds nothing back, so that all may share it."""

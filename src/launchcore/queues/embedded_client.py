@@ -123,7 +123,8 @@ class EmbeddedClient:
                 self._sleep(ear, left, next_at)
 
     def write(self, lease: Lease, update: Update) -> None:
-        self._database.write(lambda tx: attempts.write(tx, lease.attempt_id, lease.token, update))
+        asked = attempts.Write(lease.attempt_id, lease.token, update)
+        self._database.write(lambda tx: attempts.write(tx, asked))
 
     def release(self, lease: Lease, detail: str) -> None:
         self._database.write(lambda tx: attempts.release(tx, lease.attempt_id, lease.token, detail))

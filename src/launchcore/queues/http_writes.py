@@ -2,6 +2,10 @@
 
 Whoever finds nobody sending takes all that wait, as :mod:`launchcore.store.writer` does for commits. Each
 write has its own answer: one that fails does not touch the others.
+
+Threads that were answered together mostly write again together. The first of them would find itself alone,
+and the others would wait for its request: so after a request with several writes, who comes next waits a
+moment for as many.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from launchcore.queues.wire import AttemptWrite
 MOST: Final = 256
 MOST_BYTES: Final = 1 << 20
 """Of one request: writes, and bytes of logs in them; a single write may be larger."""
+MOMENT: Final = 0.002
+"""Seconds: less than a request takes."""
 
 
 class _Ticket:
@@ -29,12 +35,23 @@ class _Ticket:
 
 
 class Writes:
-    """:param send: sends writes, and returns for each of them what was wrong with it, in order."""
+    """:param send: sends writes, and returns for each of them what was wrong with it, in order.
+    :param moment: seconds that a write waits for others at most.
+    """
 
-    def __init__(self, send: Callable[[Sequence[AttemptWrite]], Sequence[Exception | None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[AttemptWrite]], Sequence[Exception | None]],
+        *,
+        moment: float = MOMENT,
+    ) -> None:
         self._send = send
+        self._moment = moment
         self._mutex = threading.Lock()
+        self._enough = threading.Condition(self._mutex)
         self._waiting: list[_Ticket] = []
+        self._expected = 0
+        """Writes in the last request."""
         self._led = False
 
     def run(self, write: AttemptWrite) -> None:
@@ -45,6 +62,8 @@ class Writes:
         ticket = _Ticket(write)
         with self._mutex:
             self._waiting.append(ticket)
+            if len(self._waiting) == self._expected:
+                self._enough.notify()
             ticket.leads = not self._led
             self._led = True
         if not ticket.leads:
@@ -59,8 +78,15 @@ class Writes:
             raise ticket.error
 
     def _lead(self, mine: _Ticket) -> None:
+        try:
+            with self._mutex:
+                self._enough.wait_for(lambda: len(self._waiting) >= self._expected, self._moment)
+        except BaseException:
+            self._abandon(mine)
+            raise
         with self._mutex:
             batch = self._take()
+            self._expected = len(batch)
         try:
             self._answer(batch)
         except BaseException as error:

@@ -12,6 +12,7 @@ from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, LogPositi
 from launchcore.store import agents, codec, expiry, members, outcomes, stops, timeline
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import ATTEMPT_WITH_SPEC, config_of
+from launchcore.store.prepared import Prepared
 from launchcore.store.tables import attempts, runs
 from launchcore.store.writer import Transaction
 
@@ -52,11 +53,13 @@ _LEASE_AGAIN = (
     )
 )
 _TOUCH = runs.update().where(runs.c.seq == bindparam("p_seq")).values(changes=runs.c.changes + 1)
-AGAIN = ATTEMPT_WITH_SPEC.where(
-    attempts.c.ended_at.is_(None),
-    attempts.c.session == bindparam("session"),
-    attempts.c.claim_key == bindparam("key"),
-).order_by(attempts.c.id)
+AGAIN = Prepared(
+    ATTEMPT_WITH_SPEC.where(
+        attempts.c.ended_at.is_(None),
+        attempts.c.session == bindparam("session"),
+        attempts.c.claim_key == bindparam("key"),
+    ).order_by(attempts.c.id)
+)
 _BIND = attempts.update().where(attempts.c.id == bindparam("p_id")).values(bound_to=attempts.c.host)
 
 
@@ -79,7 +82,7 @@ def adopt(
 
 def again(transaction: Transaction, agent: AgentInfo, key: str) -> list[Claim]:
     """What a claim of this session with this key got, and has not ended: its answer was lost."""
-    rows = transaction.execute(AGAIN, {"session": agent.session, "key": key}).all()
+    rows = AGAIN.run(transaction.connection, {"session": agent.session, "key": key})
     return [
         _claim(
             transaction,

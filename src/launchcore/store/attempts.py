@@ -1,18 +1,19 @@
 """What the holder of a lease writes about its attempt.
 
-Every write is one UPDATE guarded by attempt, token and "not ended"; where it changes no row, the
-attempt is looked at to say why. A write may be repeated: what is stored already stays as it is.
+Every write is one UPDATE guarded by attempt, token and "not ended" (:mod:`~launchcore.store.guarded`); where
+it changes no row, the attempt is looked at to say why. Writes about several attempts may share the UPDATE.
+A write may be repeated: what is stored already stays as it is.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy import bindparam, case, func
+from sqlalchemy import bindparam
 
 from launchcore.plugin import (
     Cancelled,
@@ -26,14 +27,12 @@ from launchcore.plugin import (
     RunState,
     Update,
 )
-from launchcore.store import codec, logs, outcomes, stops, timeline
+from launchcore.store import codec, guarded, logs, outcomes, stops, timeline
 from launchcore.store.ids import split_attempt_id
-from launchcore.store.lookup import ATTEMPT_OF_RUN, is_attempt
-from launchcore.store.prepared import Prepared
+from launchcore.store.lookup import ATTEMPT_OF_RUN
 from launchcore.store.tables import attempts, runs
 from launchcore.store.writer import Transaction
 
-_ORDER = (RunState.CLAIMED, RunState.PREPARING, RunState.STARTING, RunState.RUNNING)
 _AT_ONCE = 500
 _ENDED = (
     sa.select(runs.c.id, attempts.c.number)
@@ -41,37 +40,58 @@ _ENDED = (
     .where(runs.c.id.in_(bindparam("runs", expanding=True)), attempts.c.ended_at.is_not(None))
 )
 _HELD = ATTEMPT_OF_RUN.with_for_update(of=[attempts, runs])
-_NOW = bindparam("p_now", type_=sa.Float)
-_STOP_BEFORE_RUNNING = case(
-    (attempts.c.running_since.is_not(None), attempts.c.stop_at),
-    else_=func.coalesce(attempts.c.stop_at, _NOW + attempts.c.start_seconds),
-)
-_STOP_WHILE_RUNNING = case(
-    (attempts.c.cancel_requested_at.is_not(None), attempts.c.stop_at),
-    else_=func.coalesce(attempts.c.deadline_at, _NOW + attempts.c.run_seconds),
-)
 
 
-def write(transaction: Transaction, attempt_id: str, token: str, update: Update) -> None:
+@attrs.frozen
+class Write:
+    """What the holder of a lease hands in."""
+
+    attempt_id: str
+    token: str
+    update: Update
+
+
+@attrs.frozen
+class _Asked:
+    """A write that makes sense. ``update`` is what of it is not stored yet."""
+
+    run_id: str
+    number: int
+    token: str
+    update: Update
+
+
+def write(transaction: Transaction, asked: Write) -> None:
     """Write about one attempt.
 
     :raises LeaseLost: the token is not this attempt's any more, or the attempt has ended otherwise.
     :raises Cancelled: it was to enter ``STARTING``, and the run's cancel has been acknowledged.
     :raises LaunchError: (core) the update makes no sense: a gap in the log, a state that is none.
     """
-    parsed = split_attempt_id(attempt_id)
-    if parsed is None or not token:
-        raise LeaseLost(f"no attempt {attempt_id[:80]!r}")
-    if update.state is not None and update.state not in _ORDER:
-        raise _misuse(f"an attempt cannot be written as {update.state.value}; it ends by its outcome")
-    run_id, number = parsed
-    reduced: Update | None = update
-    while reduced is not None:
-        row = _apply(transaction, run_id, number, token, reduced)
-        if row is not None:
-            _follow(transaction, run_id, number, row, reduced)
+    left = _checked(asked)
+    while not _store(transaction, [left]):
+        rest = _without_what_is_stored(transaction, left)
+        if rest is None:
             return
-        reduced = _without_what_is_stored(transaction, run_id, number, token, reduced)
+        left = attrs.evolve(left, update=rest)
+
+
+def write_many(transaction: Transaction, writes: Sequence[Write]) -> list[bool]:
+    """Carry out those of the writes that nothing stands in the way of, in a few statements for all of them.
+
+    Says which they are. Of the others nothing is stored: :func:`write` finds out why, or stores the rest.
+    Of several writes about one attempt the first is taken at most.
+    """
+    together: dict[str, int] = {}
+    asked: list[tuple[int, _Asked]] = []
+    for place, each in enumerate(writes):
+        with contextlib.suppress(LeaseLost, LaunchError):
+            if together.setdefault(each.attempt_id, place) == place:
+                asked.append((place, _checked(each)))
+    asked.sort(key=lambda each: (each[1].run_id, each[1].number))  # locked in one order by everybody
+    stored = _store(transaction, [each for _, each in asked])
+    done = {asked[index][0] for index in stored}
+    return [place in done for place in range(len(writes))]
 
 
 def release(transaction: Transaction, attempt_id: str, token: str, detail: str) -> None:
@@ -104,18 +124,49 @@ def ended(connection: sa.Connection, attempt_ids: Sequence[str]) -> frozenset[st
     return frozenset(text for text, parsed in wanted.items() if parsed in found)
 
 
-def _apply(transaction: Transaction, run_id: str, number: int, token: str, update: Update) -> Any:
-    """The guarded UPDATE. Returns the row, or ``None`` when it changed nothing."""
-    state, log, outcome = update.state, update.log, update.outcome
+def _checked(asked: Write) -> _Asked:
+    """:raises LeaseLost: it is about nothing that there is.
+    :raises LaunchError: (core) it makes no sense.
+    """
+    parsed = split_attempt_id(asked.attempt_id)
+    if parsed is None or not asked.token:
+        raise LeaseLost(f"no attempt {asked.attempt_id[:80]!r}")
+    state = asked.update.state
+    if state is not None and state not in guarded.ORDER:
+        raise _misuse(f"an attempt cannot be written as {state.value}; it ends by its outcome")
+    return _Asked(*parsed, asked.token, asked.update)
+
+
+def _store(transaction: Transaction, asked: Sequence[_Asked]) -> list[int]:
+    """The guarded UPDATEs, one for each combination of parts, and what follows from them. Gives the places of
+    those writes that nothing stood in the way of."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for place, each in enumerate(asked):
+        update = each.update
+        parts = (update.state, update.handle is not None, update.log is not None, update.outcome is not None)
+        alike.setdefault(parts, []).append(place)
+    stored: list[tuple[int, Any]] = []
+    for parts, places in alike.items():
+        values = [_values(transaction.now, asked[place]) for place in places]
+        changed = guarded.attempt_update(*parts).rows(transaction.connection, values)
+        stored += [(places[index], row) for index, row in changed]
+    if stored:
+        _follow(transaction, [(asked[place], row) for place, row in stored])
+    return [place for place, _ in stored]
+
+
+def _values(now: float, asked: _Asked) -> dict[str, Any]:
+    """The parameters of the guarded UPDATE."""
+    update = asked.update
     values: dict[str, Any] = {
-        "p_run": run_id,
-        "p_number": number,
-        "p_token": token,
-        "p_now": transaction.now,
+        "p_run": asked.run_id,
+        "p_number": asked.number,
+        "p_token": asked.token,
+        "p_now": now,
     }
     if update.handle is not None:
         values["p_handle"] = codec.encode(update.handle)
-    if log is not None:
+    if (log := update.log) is not None:
         values |= {
             "p_offset": log.offset,
             "p_length": len(log.data),
@@ -123,115 +174,53 @@ def _apply(transaction: Transaction, run_id: str, number: int, token: str, updat
             "p_tail": logs.last_chunk_offset(log.offset, len(log.data)),
             "p_cursor": log.cursor,
         }
-    if outcome is not None:
-        values |= outcomes.values_of(outcome)
-    statement = _statement(state, update.handle is not None, log is not None, outcome is not None)
-    return statement.first(transaction.connection, values)
+    if update.outcome is not None:
+        values |= outcomes.values_of(update.outcome)
+    return values
 
 
-@functools.cache
-def _statement(state: RunState | None, handle: bool, log: bool, outcome: bool) -> Prepared:
-    """The UPDATE for one combination of parts; made once, so that it is compiled once."""
-    changes: dict[str, Any] = {"state": attempts.c.state}
-    guards = [
-        is_attempt("p_run", "p_number"),
-        attempts.c.lease_token == bindparam("p_token"),
-        attempts.c.ended_at.is_(None),
-    ]
-    if handle:
-        changes |= {"handle": bindparam("p_handle"), "stop_at": _STOP_BEFORE_RUNNING}
-    if state is not None:
-        changes["state"] = state.value
-        before = _ORDER[: _ORDER.index(state) + 1]
-        guards.append(sa.or_(*(attempts.c.state == earlier.value for earlier in before)))
-    if state is RunState.STARTING:
-        changes["stop_at"] = _STOP_BEFORE_RUNNING
-        guards += [attempts.c.lease_expires_at > _NOW, attempts.c.cancel_requested_at.is_(None)]
-    if state is RunState.RUNNING:
-        changes |= {
-            "running_since": func.coalesce(attempts.c.running_since, _NOW),
-            "deadline_at": func.coalesce(attempts.c.deadline_at, _NOW + attempts.c.run_seconds),
-            "stop_at": _STOP_WHILE_RUNNING,
-        }
-    if log:
-        gathers = (
-            bindparam("p_offset", type_=sa.Integer)
-            - attempts.c.log_tail
-            + bindparam("p_length", type_=sa.Integer)
-        )
-        changes |= {
-            "log_bytes": bindparam("p_end"),
-            "log_cursor": bindparam("p_cursor"),
-            "log_tail": case(
-                (bindparam("p_length", type_=sa.Integer) == 0, attempts.c.log_tail),
-                (gathers <= logs.SMALL, attempts.c.log_tail),
-                else_=bindparam("p_tail"),
-            ),
-        }
-        guards.append(attempts.c.log_bytes == bindparam("p_offset"))
-    if outcome:
-        changes |= outcomes.ENDED
-    return Prepared(
-        attempts.update()
-        .where(*guards)
-        .values(changes)
-        .returning(
-            attempts.c.id,
-            attempts.c.run_seq,
-            attempts.c.agent,
-            attempts.c.stop_at,
-            attempts.c.log_tail,
-        )
-    )
-
-
-def _follow(transaction: Transaction, run_id: str, number: int, row: Any, update: Update) -> None:
-    """What follows from a write that succeeded: log, events, the run itself, and whom to tell."""
-    if update.log is not None:
-        logs.store(transaction, row.id, offset=update.log.offset, data=update.log.data, tail=row.log_tail)
-    if update.events:
-        timeline.add(transaction, row.run_seq, number, update.events)
-    touched = update.state is not None or update.pinned is not None or update.image is not None
-    if touched or update.outcome is None:
-        values: dict[str, Any] = {"p_seq": row.run_seq, "p_now": transaction.now}
-        if update.state is not None:
-            values["p_state"] = update.state.value
-        if update.pinned is not None:
-            values["p_pinned"] = codec.encode(update.pinned)
-        if update.image is not None:
-            values["p_image"] = codec.text(update.image)
-        statement = _run_statement(
+def _follow(transaction: Transaction, stored: Sequence[tuple[_Asked, Any]]) -> None:
+    """What follows from writes that succeeded: logs, events, the runs themselves, and whom to tell."""
+    events, ends = [], []
+    changes: dict[tuple[bool, bool, bool, bool], list[dict[str, Any]]] = {}
+    for asked, row in stored:
+        update = asked.update
+        if (log := update.log) is not None:
+            logs.store(transaction, row.id, offset=log.offset, data=log.data, tail=row.log_tail)
+        events += [(row.run_seq, asked.number, event) for event in update.events]
+        parts = (
             update.state is not None,
             update.state is RunState.RUNNING,
             update.pinned is not None,
             update.image is not None,
         )
-        statement.run(transaction.connection, values)
-    if update.outcome is not None:
-        outcomes.settle(transaction, run_id, number, row.run_seq, update.outcome)
-    elif row.stop_at is not None and (update.state is not None or update.handle is not None):
-        transaction.ring(f"agent:{row.agent}")  # it has a new deadline to wait for
-    transaction.ring(f"run:{run_id}")
+        if any(parts) or update.outcome is None:
+            changes.setdefault(parts, []).append(_run_values(transaction.now, row.run_seq, update))
+        if update.outcome is not None:
+            ends.append(outcomes.End(asked.run_id, asked.number, row.run_seq, update.outcome))
+        elif row.stop_at is not None and (update.state is not None or update.handle is not None):
+            transaction.ring(f"agent:{row.agent}")  # it has a new deadline to wait for
+        transaction.ring(f"run:{asked.run_id}")
+    timeline.add(transaction, events)
+    for parts, values in changes.items():
+        guarded.run_update(*parts).execute(transaction.connection, values)
+    outcomes.settle(transaction, ends)
 
 
-@functools.cache
-def _run_statement(state: bool, running: bool, pinned: bool, image: bool) -> Prepared:
-    changes: dict[str, Any] = {"changes": runs.c.changes + 1}
-    if state:
-        changes["state"] = bindparam("p_state")
-    if running:
-        changes["started_at"] = func.coalesce(runs.c.started_at, _NOW)
-    if pinned:
-        changes["pinned"] = bindparam("p_pinned")
-    if image:
-        changes["image"] = bindparam("p_image")
-    return Prepared(runs.update().where(runs.c.seq == bindparam("p_seq")).values(changes))
+def _run_values(now: float, run_seq: int, update: Update) -> dict[str, Any]:
+    values: dict[str, Any] = {"p_seq": run_seq, "p_now": now}
+    if update.state is not None:
+        values["p_state"] = update.state.value
+    if update.pinned is not None:
+        values["p_pinned"] = codec.encode(update.pinned)
+    if update.image is not None:
+        values["p_image"] = codec.text(update.image)
+    return values
 
 
-def _without_what_is_stored(
-    transaction: Transaction, run_id: str, number: int, token: str, update: Update
-) -> Update | None:
+def _without_what_is_stored(transaction: Transaction, asked: _Asked) -> Update | None:
     """Why the guarded UPDATE changed nothing: the part that is still to be written, or an error."""
+    run_id, number, token, update = asked.run_id, asked.number, asked.token, asked.update
     row = transaction.execute(ATTEMPT_OF_RUN, {"run": run_id, "number": number}).first()
     if row is None or row.lease_token != token:
         raise LeaseLost(f"the lease of attempt {run_id}-{number} is another's")
@@ -245,7 +234,9 @@ def _without_what_is_stored(
         if row.lease_expires_at <= transaction.now and row.state != RunState.RUNNING.value:
             raise LeaseLost(f"the lease of attempt {run_id}-{number} has expired: it must not start now")
     rest = update
-    if update.state is not None and _ORDER.index(update.state) < _ORDER.index(RunState(row.state)):
+    if update.state is not None and guarded.ORDER.index(update.state) < guarded.ORDER.index(
+        RunState(row.state)
+    ):
         rest = attrs.evolve(rest, state=None)
     elif update.state is RunState.STARTING and update.outcome is not None:
         rest = attrs.evolve(rest, state=None)  # it ends: that it could not have started is no matter

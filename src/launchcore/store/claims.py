@@ -13,8 +13,9 @@ from launchcore.plugin import AgentInfo, AgentNameTaken, Claim, Lease, RunState
 from launchcore.store import adoption, codec, expiry, lanes, members
 from launchcore.store.ids import attempt_id, new_token
 from launchcore.store.lookup import attempt_key, config_of
-from launchcore.store.prepared import Prepared, together
-from launchcore.store.tables import NO_LANE, QUEUED, agents, attempts, queues, runs
+from launchcore.store.prepared import Prepared
+from launchcore.store.sets import Many, ManyNew
+from launchcore.store.tables import NO_LANE, QUEUED, BigInt, agents, attempts, queues, runs
 from launchcore.store.writer import Transaction
 
 _LIVE = (
@@ -88,12 +89,16 @@ _LOCK = Prepared(
     .with_for_update(key_share=True)
 )
 
-_TAKE = Prepared(
-    runs.update()
-    .where(runs.c.seq == bindparam("p_seq"))
-    .values(state=RunState.CLAIMED.value, attempts=bindparam("p_number"), changes=runs.c.changes + 1)
+_TAKE = Many(
+    lambda given: (
+        runs.update()
+        .where(runs.c.seq == given("p_seq", BigInt))
+        .values(
+            state=RunState.CLAIMED.value, attempts=given("p_number", sa.Integer), changes=runs.c.changes + 1
+        )
+    ),
 )
-_ATTEMPT = Prepared(
+_ATTEMPT = ManyNew(
     attempts.insert(),
     "id",
     "run_seq",
@@ -303,8 +308,6 @@ def _lease(
             )
         )
         transaction.ring(f"run:{run.id}")
-    if claims:
-        with together(transaction.connection):
-            _TAKE.run_many(transaction.connection, taken)
-            _ATTEMPT.run_many(transaction.connection, made)
+    _TAKE.execute(transaction.connection, taken)
+    _ATTEMPT.insert(transaction.connection, made)
     return claims

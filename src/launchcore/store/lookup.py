@@ -14,7 +14,8 @@ from launchcore.plugin import QueueConfig
 from launchcore.queues.base import NotFound
 from launchcore.store import codec
 from launchcore.store.prepared import Prepared
-from launchcore.store.tables import attempts, queue_revisions, queues, run_specs, runs, service
+from launchcore.store.sets import Given, parameter
+from launchcore.store.tables import BigInt, attempts, queue_revisions, queues, run_specs, runs, service
 from launchcore.store.writer import Configs
 
 ATTEMPT = (
@@ -43,10 +44,11 @@ def attempt_key(run_seq: Any, number: Any) -> Any:
     return run_seq * _ATTEMPTS_OF_A_RUN + number
 
 
-def is_attempt(run: str, number: str) -> sa.ColumnElement[bool]:
+def is_attempt(run: str, number: str, given: Given = parameter) -> sa.ColumnElement[bool]:
     """A condition: it is the attempt with the number in parameter ``number`` of the run in ``run``."""
-    seq = sa.select(runs.c.seq).where(runs.c.id == bindparam(run)).scalar_subquery()
-    return sa.and_(attempts.c.id == attempt_key(seq, bindparam(number, type_=sa.Integer)))
+    of_run = runs.c.id == given(run)
+    seq = sa.select(runs.c.seq).where(of_run).correlate_except(runs).scalar_subquery()
+    return sa.and_(attempts.c.id == attempt_key(seq, given(number, BigInt)))
 
 
 def is_of_run(parameter: str) -> sa.ColumnElement[bool]:

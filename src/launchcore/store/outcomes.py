@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
@@ -12,30 +14,33 @@ from launchcore.plugin import Failure, Outcome, RunState, Stage, Verdict
 from launchcore.queues.retries import policy_of
 from launchcore.store import codec, endings, quarantine, timeline
 from launchcore.store.lookup import ATTEMPT_OF_RUN, config_of, is_of_run
-from launchcore.store.prepared import Prepared
-from launchcore.store.tables import attempts, queues, run_specs, runs
+from launchcore.store.sets import Given, Many, parameter
+from launchcore.store.tables import BigInt, attempts, queues, run_specs, runs
 from launchcore.store.writer import Transaction
 
 RELEASED = "released"
 """The verdict of an attempt that was given back."""
 
-ENDED: dict[str, Any] = {
-    "state": bindparam("p_final"),
-    "verdict": bindparam("p_verdict"),
-    "ended_at": bindparam("p_now", type_=sa.Float),
-    "failure": bindparam("p_failure"),
-    "exit_code": bindparam("p_exit_code"),
-    "signal": bindparam("p_signal"),
-    "usage": bindparam("p_usage"),
-    "stop_at": sa.null(),
-    "adoptable_since": sa.null(),
-}
-"""The columns that end an attempt."""
+
+def ended(given: Given) -> dict[str, Any]:
+    """The columns that end an attempt."""
+    return {
+        "state": given("p_final"),
+        "verdict": given("p_verdict"),
+        "ended_at": given("p_now", sa.Float),
+        "failure": given("p_failure"),
+        "exit_code": given("p_exit_code", BigInt),
+        "signal": given("p_signal", sa.Integer),
+        "usage": given("p_usage"),
+        "stop_at": sa.null(),
+        "adoptable_since": sa.null(),
+    }
+
 
 _END_OTHERWISE = (
     attempts.update()
     .where(attempts.c.id == bindparam("p_id"), attempts.c.ended_at.is_(None))
-    .values({**ENDED, "lease_token": bindparam("p_token")})
+    .values({**ended(parameter), "lease_token": bindparam("p_token")})
 )
 _SETTLE = (
     runs.update()
@@ -55,32 +60,37 @@ _SETTLE = (
         changes=runs.c.changes + 1,
     )
 )
-_SUCCEED = Prepared(
-    runs.update()
-    .where(runs.c.seq == bindparam("p_seq"))
-    .values(
-        state=RunState.SUCCEEDED.value,
-        ended_at=bindparam("p_ended", type_=sa.Float),
-        exit_code=bindparam("p_exit_code"),
-        failure=sa.null(),
-        signal=sa.null(),
-        changes=runs.c.changes + 1,
+
+
+def _of_queue(column: Any) -> Any:
+    """A column of the queue of a run."""
+    found = sa.select(column).where(queues.c.id == runs.c.queue_id).correlate(runs).scalar_subquery()
+    return found.label(column.name)
+
+
+def _succeed(given: Given) -> Any:
+    return (
+        runs.update()
+        .where(runs.c.seq == given("p_seq", BigInt))
+        .values(
+            state=RunState.SUCCEEDED.value,
+            ended_at=given("p_ended", sa.Float),
+            exit_code=given("p_exit_code", BigInt),
+            failure=sa.null(),
+            signal=sa.null(),
+            changes=runs.c.changes + 1,
+        )
+        .returning(
+            runs.c.seq,
+            runs.c.lane,
+            _of_queue(queues.c.name),
+            _of_queue(queues.c.max_running),
+            quarantine.COUNT.label("quarantined"),
+        )
     )
-    .returning(
-        sa.select(queues.c.name)
-        .where(queues.c.id == runs.c.queue_id)
-        .correlate(runs)
-        .scalar_subquery()
-        .label("queue"),
-        sa.select(queues.c.max_running)
-        .where(queues.c.id == runs.c.queue_id)
-        .correlate(runs)
-        .scalar_subquery()
-        .label("max_running"),
-        runs.c.lane,
-        quarantine.COUNT.label("quarantined"),
-    )
-)
+
+
+_SUCCEED = Many(_succeed)
 _QUEUE = sa.select(queues.c.name).where(queues.c.id == bindparam("queue"))
 _SPEC = sa.select(run_specs.c.spec).where(run_specs.c.seq == bindparam("seq"))
 _LOST_AGENTS = (
@@ -97,7 +107,7 @@ _FINAL = {
 
 
 def values_of(outcome: Outcome) -> dict[str, Any]:
-    """The parameters of :data:`ENDED`."""
+    """The parameters of :func:`ended`, without the time."""
     return {
         "p_final": _FINAL[outcome.verdict].value,
         "p_verdict": outcome.verdict.value,
@@ -108,23 +118,38 @@ def values_of(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def settle(transaction: Transaction, run_id: str, number: int, run_seq: int, outcome: Outcome) -> None:
-    """Say what becomes of the run of an attempt that its holder has just ended."""
-    if outcome.verdict is Verdict.SUCCEEDED:
-        values = {"p_seq": run_seq, "p_ended": transaction.now, "p_exit_code": outcome.exit_code}
-        run = _SUCCEED.first(transaction.connection, values)
+@attrs.frozen
+class End:
+    """An attempt that its holder has just ended."""
+
+    run_id: str
+    number: int
+    run_seq: int
+    outcome: Outcome
+
+
+def settle(transaction: Transaction, ends: Sequence[End]) -> None:
+    """Say what becomes of the runs of attempts that have ended."""
+    succeeded = [end for end in ends if end.outcome.verdict is Verdict.SUCCEEDED]
+    values = [
+        {"p_seq": end.run_seq, "p_ended": transaction.now, "p_exit_code": end.outcome.exit_code}
+        for end in succeeded
+    ]
+    for _, run in _SUCCEED.rows(transaction.connection, values):
         if run.max_running is not None or run.lane:
-            transaction.ring(f"queue:{run.queue}")  # a slot is free
+            transaction.ring(f"queue:{run.name}")  # a slot is free
         if run.quarantined is not None:
-            quarantine.forget(transaction, run_seq)
-        return
-    row = transaction.execute(ATTEMPT_OF_RUN, {"run": run_id, "number": number}).one()
-    _settle(
-        transaction,
-        row,
-        endings.after(outcome, _standing(transaction, row), now=transaction.now, chance=random.random()),
-        outcome,
-    )
+            quarantine.forget(transaction, run.seq)
+    for end in ends:
+        if end.outcome.verdict is not Verdict.SUCCEEDED:
+            _settle_otherwise(transaction, end)
+
+
+def _settle_otherwise(transaction: Transaction, end: End) -> None:
+    row = transaction.execute(ATTEMPT_OF_RUN, {"run": end.run_id, "number": end.number}).one()
+    standing = _standing(transaction, row)
+    following = endings.after(end.outcome, standing, now=transaction.now, chance=random.random())
+    _settle(transaction, row, following, end.outcome)
 
 
 def lose(transaction: Transaction, row: Any, failure: Failure, *, again: bool) -> None:

@@ -1,12 +1,14 @@
 """Carrying out operations on a server: several connections, each operation a transaction of its own.
 
 The server makes the commits that come at the same time durable together, and takes care that locks are
-held for as short as can be; so nothing is gathered here, as :mod:`~launchcore.store.writer` does.
+held for as short as can be; so nobody waits for others here, as in :mod:`~launchcore.store.writer`. What is
+handed in together is carried out together: operations of one kind in common (:mod:`~launchcore.store.joint`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import sqlalchemy as sa
 
 from launchcore.plugin import QueueUnavailable
+from launchcore.store import joint
 from launchcore.store.engine import Again, Conflict
 from launchcore.store.writer import Configs, Transaction
 
@@ -86,23 +89,56 @@ class Pool:
     def _each(
         self, transaction: Transaction, operations: Sequence[Callable[[Transaction], T]]
     ) -> list[tuple[T | None, Exception | None]]:
-        """Each in a savepoint of its own."""
-        database, connection = self._database, transaction.connection
+        """Those of a kind in common, as far as they can be; the others each in a savepoint of its own."""
         done: list[tuple[T | None, Exception | None]] = []
-        for operation in operations:
-            rung = len(transaction.topics)
-            database.savepoint(connection)
-            try:
-                done.append((operation(transaction), None))
-            except Exception as error:
-                if database.fatal(error) or self._is_worth_another_try(error):
-                    raise
-                database.rollback_to_savepoint(connection)
-                del transaction.topics[rung:]
-                done.append((None, error))
-            else:
-                database.release(connection)
+        for many, alike in itertools.groupby(operations, key=joint.kind):
+            group: list[Any] = list(alike)
+            over: Sequence[bool] = ()
+            if many is not None and len(group) > 1:
+                over = self._jointly(transaction, joint.together(many, group), len(group) == len(operations))
+            done += [
+                (None, None) if settled else self._apart(transaction, operation)
+                for settled, operation in zip(over or [False] * len(group), group, strict=True)
+            ]
         return done
+
+    def _jointly(
+        self, transaction: Transaction, all_of_them: Callable[[Transaction], Sequence[bool]], alone: bool
+    ) -> Sequence[bool]:
+        """Which of them were carried out in common; nothing where that failed.
+
+        :param alone: the transaction has nothing but these.
+        :raises Again: it failed, and each has to have a transaction of its own: a savepoint would cost all
+            that do not fail two round trips.
+        """
+        if not alone:
+            return self._apart(transaction, all_of_them)[0] or ()
+        try:
+            return all_of_them(transaction)
+        except Exception as error:
+            if self._database.fatal(error) or self._is_worth_another_try(error):
+                raise
+            raise Again from error
+
+    def _apart(
+        self, transaction: Transaction, operation: Callable[[Transaction], Any]
+    ) -> tuple[Any, Exception | None]:
+        """In a savepoint of its own: what it returned or raised.
+
+        :raises: what the whole transaction is lost by.
+        """
+        database, connection, rung = self._database, transaction.connection, len(transaction.topics)
+        database.savepoint(connection)
+        try:
+            value = operation(transaction)
+        except Exception as error:
+            if database.fatal(error) or self._is_worth_another_try(error):
+                raise
+            database.rollback_to_savepoint(connection)
+            del transaction.topics[rung:]
+            return None, error
+        database.release(connection)
+        return value, None
 
     def _carry_out(
         self, slot: list[sa.Connection], operation: Callable[[Transaction], T], *, last: bool = False

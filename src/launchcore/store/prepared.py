@@ -6,9 +6,9 @@ several times what SQLite spends on it. A claim, a write and a submit therefore 
 
 from __future__ import annotations
 
-import contextlib
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -64,15 +64,6 @@ class Prepared:
         return compiled, driver.cursor()
 
 
-def together(connection: sa.Connection) -> contextlib.AbstractContextManager[object]:
-    """While in it, statements whose results nobody looks at are sent without waiting for each answer."""
-    if connection.dialect.name != "postgresql":
-        return contextlib.nullcontext()
-    driver: Any = connection.connection.dbapi_connection
-    pipeline: contextlib.AbstractContextManager[object] = driver.pipeline()
-    return pipeline
-
-
 @attrs.frozen
 class _Compiled:
     """``row``: makes a named tuple of a row; ``None``: the statement gives none."""
@@ -93,9 +84,14 @@ def _compile(construct: Any, columns: tuple[str, ...], dialect: sa.Dialect) -> _
 
 
 def _by_position(names: list[str], fixed: dict[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
-    if not fixed:
-        return lambda values: [values[name] for name in names]
-    return lambda values: [values[name] if name in values else fixed[name] for name in names]
+    if not names:
+        return lambda _: ()
+    pick = itemgetter(*names) if len(names) > 1 else _only(names[0])
+    return (lambda values: pick({**fixed, **values})) if fixed else pick
+
+
+def _only(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda values: (values[name],)
 
 
 def _by_name(fixed: dict[str, Any]) -> Callable[[Mapping[str, Any]], Any]:

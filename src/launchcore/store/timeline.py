@@ -13,11 +13,11 @@ from launchcore.plugin import Stage, TimelineEvent
 from launchcore.store import codec
 from launchcore.store.engine import InsertNew
 from launchcore.store.lookup import is_of_run
-from launchcore.store.prepared import Prepared
+from launchcore.store.sets import ManyNew
 from launchcore.store.tables import attempts, events, queues, runs
 from launchcore.store.writer import Transaction
 
-_INSERT = Prepared(
+_INSERT = ManyNew(
     InsertNew(events).inline(), "run_seq", "attempt", "at", "stage", "what", "detail", "seconds", "mark"
 )
 _RUN = (
@@ -33,21 +33,16 @@ _CLAIMS = (
 _EVENTS = sa.select(events).where(events.c.run_seq == bindparam("seq")).order_by(events.c.id)
 
 
-def add(transaction: Transaction, run_seq: int, attempt: int, what: Iterable[TimelineEvent]) -> None:
-    """Store events of an attempt (0: of the queue itself). One that is there already stays single."""
-    rows = [_row(run_seq, attempt, event) for event in what]
-    if rows:
-        _INSERT.run_many(transaction.connection, rows)
+def add(transaction: Transaction, what: Iterable[tuple[int, int, TimelineEvent]]) -> None:
+    """Store events, each of a run (its ``seq``) and an attempt (0: of the queue itself). One that is there
+    already stays single."""
+    _INSERT.insert(transaction.connection, [_row(*each) for each in what])
 
 
 def note(transaction: Transaction, run_seq: int, attempt: int, stage: Stage, detail: str) -> None:
     """Store a remark of the queue's own."""
-    add(
-        transaction,
-        run_seq,
-        attempt,
-        [TimelineEvent(at=transaction.now, stage=stage, what="note", detail=detail)],
-    )
+    event = TimelineEvent(at=transaction.now, stage=stage, what="note", detail=detail)
+    add(transaction, [(run_seq, attempt, event)])
 
 
 def read(connection: sa.Connection, run_id: str) -> Sequence[tuple[int, TimelineEvent]] | None:

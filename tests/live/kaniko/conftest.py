@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from launch_docker.testing.fixtures import docker_machine
 
 from tests.live.kaniko.place import CREDENTIALS, Place, running_place
 from tests.live.kubernetes.cluster import LiveCluster, cluster, own_cluster
 
-__all__ = ["cluster", "own_cluster"]
+__all__ = ["cluster", "docker_machine", "own_cluster"]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +17,33 @@ from scripts.cluster import Cluster
 from tests.crash.world import wait_until
 from tests.live.kaniko.place import CREDENTIALS, Place, unique
 from tests.live.kubernetes import chart
-from tests.live.kubernetes.test_deployment import service
+from tests.live.kubernetes.test_deployment import built_image, loaded_image, service
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-__all__ = ["service"]
+__all__ = ["built_image", "loaded_image", "service"]
 
-IMAGE = "launchcore.test/kaniko-agent:1"
 FOLDER = "/etc/registry"
 
 
+@pytest.mark.timeout(600)
 def test_the_agent_in_a_pod_builds_and_runs(
-    place: Place, own_cluster: Cluster, service: tuple[Service, str, str], tmp_path: Path
+    place: Place,
+    own_cluster: Cluster,
+    service: tuple[Service, str, str],
+    loaded_image: str,
+    tmp_path: Path,
 ) -> None:
     """Nothing is refused to it, and nothing but the image is left."""
     client, url, token = service
     cluster = place.cluster
-    own_cluster.load(
-        IMAGE,
-        partial(chart.agent_image, plugins=("launch_k8s", "launch_kaniko")),
-        entrypoint=["python", "-m", "launchcore"],
-        environ=["PATH=/bin", "HOME=/tmp", "PYTHONUNBUFFERED=1"],
-        user="10001:10001",
-    )
     runs = cluster.make_namespace("lc-runs", labels={"pod-security.kubernetes.io/enforce": "restricted"})
     builds = cluster.make_namespace("lc-builds", labels={"pod-security.kubernetes.io/enforce": "baseline"})
     began = time.time()
     own_cluster.apply(
         _secret("launchcore-agent", runs, {"token": token}),
         _secret("registry", runs, {"password": PASSWORD, "ca.pem": place.registry.ca.read_text()}),
-        *chart.manifests(chart.rendered("agent", runs, _values(place, url, runs, builds))),
+        *chart.manifests(chart.rendered("agent", runs, _values(place, url, loaded_image, (runs, builds)))),
     )
     client.create_queue("q", QueueConfig(type="kubernetes", config={"namespace": runs}))
     text = unique()
@@ -69,10 +65,10 @@ def test_the_agent_in_a_pod_builds_and_runs(
         cluster.remove_namespace(namespace)
 
 
-def _values(place: Place, url: str, runs: str, builds: str) -> dict[str, Any]:
-    name, _, tag = IMAGE.rpartition(":")
+def _values(place: Place, url: str, image: str, namespaces: tuple[str, str]) -> dict[str, Any]:
+    name, _, tag = image.rpartition(":")
     settings = place.settings(
-        namespace=builds,
+        namespace=namespaces[1],
         in_cluster=True,
         registry_certificates={place.registry.host: f"{FOLDER}/ca.pem"},
     )
@@ -88,14 +84,18 @@ def _values(place: Place, url: str, runs: str, builds: str) -> dict[str, Any]:
         "image": {"repository": name, "tag": tag, "pullPolicy": "Never"},
         "baseUrl": url,
         "queues": ["q"],
-        "namespaces": [runs, builds],
+        "namespaces": list(namespaces),
         "config": {
             "allow_plain_http": True,
             "lease_seconds": 6,
             "registry": registry,
             "builder": {"type": "kaniko", **settings},
         },
-        "env": [{"name": key, "value": value} for key, value in CREDENTIALS.items()],
+        # The image of the tests has no certificates, and the store's client does not begin without any.
+        "env": [
+            {"name": key, "value": value}
+            for key, value in {**CREDENTIALS, "SSL_CERT_FILE": f"{FOLDER}/ca.pem"}.items()
+        ],
         "extraVolumes": [{"name": "registry", "secret": {"secretName": "registry"}}],
         "extraVolumeMounts": [{"name": "registry", "mountPath": FOLDER, "readOnly": True}],
         "terminationGracePeriodSeconds": 5,

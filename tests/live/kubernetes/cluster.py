@@ -183,11 +183,14 @@ class _NoImages(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def empty_registry(cluster: LiveCluster) -> Iterator[str]:
-    """``HOST:PORT`` of a registry that answers at once, and has no image."""
+@pytest.fixture(scope="session")
+def absent_image(cluster: LiveCluster) -> Iterator[str]:
+    """An image that is not there: in a registry that answers at once and has none; on a cluster of another
+    machine, where its test image comes from."""
     if cluster.own is None:
-        yield "registry.invalid"
+        name = cluster.image.partition("@")[0]
+        folder, _, last = name.rpartition("/")
+        yield f"{folder}{'/' if folder else ''}{last.partition(':')[0]}:launchcore-none"
         return
     server = ThreadingHTTPServer((cluster.own.host_address, 0), _NoImages)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -195,7 +198,7 @@ def empty_registry(cluster: LiveCluster) -> Iterator[str]:
     host = f"{cluster.own.host_address}:{server.server_address[1]}"
     cluster.own.trust_registry(host)
     try:
-        yield host
+        yield f"{host}/team/none:1"
     finally:
         server.shutdown()
         server.server_close()

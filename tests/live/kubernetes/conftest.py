@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.kubernetes.cluster import LiveCluster, cluster, empty_registry, own_cluster
+from tests.live.kubernetes.cluster import LiveCluster, absent_image, cluster, own_cluster
 from tests.live.kubernetes.world import KubernetesWorld
 
-__all__ = ["cluster", "empty_registry", "own_cluster"]
+__all__ = ["absent_image", "cluster", "own_cluster"]
 
 
 @pytest.fixture

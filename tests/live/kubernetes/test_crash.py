@@ -35,9 +35,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(("point", "successor"), JOURNEY)
-def test_the_agent_is_killed_on_the_journey(
-    world: KubernetesWorld, own_cluster: Cluster, point: str, successor: str
-) -> None:
+def test_the_agent_is_killed_on_the_journey(world: KubernetesWorld, point: str, successor: str) -> None:
     """Three runs on a queue that allows two at once; the agent dies at ``point`` and is succeeded."""
     world.recording_queue(max_running=2)
     for _ in range(3):
@@ -52,9 +50,7 @@ def test_the_agent_is_killed_on_the_journey(
 
 
 @pytest.mark.parametrize("point", ["cancel.before", "cancel.after"])
-def test_the_agent_is_killed_while_it_cancels(
-    world: KubernetesWorld, own_cluster: Cluster, point: str
-) -> None:
+def test_the_agent_is_killed_while_it_cancels(world: KubernetesWorld, point: str) -> None:
     world.recording_queue()
     run = world.submit(seconds=60)
     first = world.agent("one", failpoints=f"{point}=kill")
@@ -72,9 +68,7 @@ def test_the_agent_is_killed_while_it_cancels(
 
 
 @pytest.mark.parametrize("point", ["recover.before", "recover.after"])
-def test_the_agent_is_killed_while_it_recovers(
-    world: KubernetesWorld, own_cluster: Cluster, point: str
-) -> None:
+def test_the_agent_is_killed_while_it_recovers(world: KubernetesWorld, point: str) -> None:
     """The successor dies too, while it adopts; the third one finishes."""
     world.recording_queue()
     world.submit(seconds=1.0, lines=10)
@@ -89,7 +83,7 @@ def test_the_agent_is_killed_while_it_recovers(
     invariants.check_all(world, runs, limit=2, lines=10)
 
 
-def test_the_agent_is_killed_while_it_drains(world: KubernetesWorld, own_cluster: Cluster) -> None:
+def test_the_agent_is_killed_while_it_drains(world: KubernetesWorld) -> None:
     """An attempt that was being given back is not lost."""
     world.recording_queue()
     world.submit()
@@ -110,7 +104,7 @@ def test_every_failpoint_is_tried() -> None:
     assert here | others | elsewhere == NAMES
 
 
-def test_the_run_ends_while_no_agent_lives(world: KubernetesWorld, own_cluster: Cluster) -> None:
+def test_the_run_ends_while_no_agent_lives(world: KubernetesWorld) -> None:
     """Its exit code and its log are not lost."""
     world.recording_queue()
     world.submit(seconds=1.0)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launch_docker.testing.fixtures import docker_machine
+from launch_docker.testing.machine import Machine
 from launch_k8s.checks import RULES
 
 from launchcore.plugin import Limits, QueueConfig, RunSpec, RunState, Secret, SourceRef
@@ -22,12 +24,16 @@ from launchcore.queues.http_settings import HttpSettings
 from scripts.cluster import Cluster
 from tests.crash import invariants
 from tests.crash.world import AgentProcess, wait_until
-from tests.live.kubernetes import chart
+from tests.live.kubernetes import agent_image, chart
 from tests.live.kubernetes.cluster import LiveCluster
 from tests.live.kubernetes.world import KubernetesWorld
 
+__all__ = ["docker_machine"]
+
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
+PLUGINS = ("k8s", "kaniko", "aws")
+"""What the image of the Dockerfile has."""
 SELDOM = {
     ("events", "list"),  # when a pod's own words do not say why it waits
     ("jobs", "get"),  # when the answer to a creation was lost; the same for the next four
@@ -243,22 +249,62 @@ def _url(server: AgentProcess) -> str:
     return found[0]
 
 
-def test_the_agent_in_a_pod(
-    cluster: LiveCluster, own_cluster: Cluster, service: tuple[Service, str, str]
+@pytest.fixture(scope="session")
+def built_image(docker_machine: Machine) -> str:
+    """``deploy/Dockerfile``, built on the session's engine."""
+    return agent_image.build(docker_machine)
+
+
+@pytest.mark.timeout(600)
+def test_the_image_has_the_plugins_and_nothing_to_build_with(
+    docker_machine: Machine, built_image: str
 ) -> None:
-    """From the chart, with its service account; its pod is removed in mid-run, and the next one goes on."""
-    client, url, token = service
-    own_cluster.load(
-        chart.AGENT_IMAGE,
-        chart.agent_image,
-        entrypoint=["python", "-m", "launchcore"],
-        environ=["PATH=/bin", "HOME=/tmp", "PYTHONUNBUFFERED=1"],
-        user="10001:10001",
+    """As the chart runs it: nobody special, on a root file system that cannot be written."""
+    run = ("run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL")
+
+    told = agent_image.docker(docker_machine, *run, built_image, "plugins", "list", "--json")
+    states = {each["name"]: each["state"] for each in json.loads(told)}
+    here = subprocess.run(
+        [sys.executable, "-m", "launchcore", "plugins", "list", "--json"], stdout=subprocess.PIPE, check=True
     )
+    expected = {each["name"]: each["state"] for each in json.loads(here.stdout)}
+    assert states["k8s"] == "loaded"
+    assert {name: states.get(name) for name in PLUGINS} == {name: expected[name] for name in PLUGINS}
+    assert "docker" not in states
+    user = agent_image.docker(docker_machine, *run, "--entrypoint=id", built_image, "-u")
+    assert user.strip() == "10001"
+    # Wheels, sources and pip belong to the stage that is left behind.
+    left = agent_image.docker(
+        docker_machine,
+        *run,
+        "--entrypoint=sh",
+        built_image,
+        "-c",
+        "ls /src /wheels /opt/launchcore/bin/pip*; true",
+    )
+    assert not left.strip()
+
+
+@pytest.fixture
+def loaded_image(own_cluster: Cluster, docker_machine: Machine, built_image: str, tmp_path: Path) -> str:
+    """The image, on the cluster's node."""
+    agent_image.save(docker_machine, built_image, tmp_path / "image.tar")
+    with (tmp_path / "image.tar").open("rb") as saved:
+        own_cluster.load_archive(saved)
+    return built_image
+
+
+@pytest.mark.timeout(600)
+def test_the_agent_in_a_pod(
+    cluster: LiveCluster, own_cluster: Cluster, service: tuple[Service, str, str], loaded_image: str
+) -> None:
+    """The image of the Dockerfile, from the chart, with its service account; its pod is removed in mid-run,
+    and the next one goes on."""
+    client, url, token = service
     namespace = cluster.make_namespace(
         "lc-agent", labels={"pod-security.kubernetes.io/enforce": "restricted"}
     )
-    name, _, tag = chart.AGENT_IMAGE.rpartition(":")
+    name, _, tag = loaded_image.rpartition(":")
     values = {
         "image": {"repository": name, "tag": tag, "pullPolicy": "Never"},
         "baseUrl": url,

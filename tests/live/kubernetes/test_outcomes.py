@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 from launchcore.plugin import Fault, Limits, Reason, RunState
@@ -16,108 +22,133 @@ from tests.live.kubernetes.world import KubernetesWorld
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
+MAYBE = re.compile(rb"\n\[launch\] a part of the log is missing here: [^\n]*the node has rotated [^\n]*\n")
 FLOOD = 50 * 1024 * 1024
-NEVER = {"config": {"node_selector": {"launchcore.test/kind": "that-no-node-is"}}}
+QUEUES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "small": {"resources": {"limits": {"memory": "32Mi"}}},
+    "nowhere": {"node_selector": {"launchcore.test/kind": "that-no-node-is"}, "unschedulable_seconds": 3},
+    "gpus": {"gpus": 8, "unschedulable_seconds": 2},
+}
 
 
-def failed(run: RunInfo, reason: Reason, fault: Fault, world: KubernetesWorld) -> str:
-    """The detail of a failure with this reason and fault, and advice."""
-    assert run.state is RunState.FAILED, f"{run}\n{world.report()}"
-    assert run.failure is not None
-    assert (run.failure.reason, run.failure.fault) == (reason, fault), f"{run.failure}\n{world.report()}"
-    assert run.failure.hint, run.failure
-    return run.failure.detail
+@attrs.frozen(kw_only=True)
+class Shared:
+    """One agent with a queue for each of :data:`QUEUES`, and one run for each end: all at a time, since
+    each of them waits for the cluster most of the time."""
+
+    world: KubernetesWorld
+    runs: dict[str, str]
+
+    def ended(self, name: str, *, seconds: float = 100.0) -> RunInfo:
+        """Wait for an end, and that nothing is left of it."""
+        run = self.world.ended(self.runs[name], seconds=seconds)
+        wait_until(
+            "nothing of it is left", lambda: not any(run.id in each for each in self.world.leftovers())
+        )
+        return run
+
+    def failed(self, name: str, reason: Reason, fault: Fault, *, seconds: float = 100.0) -> RunInfo:
+        """A failure with this reason and fault, and advice."""
+        run = self.ended(name, seconds=seconds)
+        assert run.state is RunState.FAILED, f"{run}\n{self.world.report()}"
+        assert run.failure is not None
+        assert (run.failure.reason, run.failure.fault) == (reason, fault), (
+            f"{run.failure}\n{self.world.report()}"
+        )
+        assert run.failure.hint, run.failure
+        return run
+
+    def log(self, name: str) -> bytes:
+        return self.world.log(self.runs[name])
 
 
-def test_success_failure_and_a_missing_program(world: KubernetesWorld) -> None:
-    world.queue(max_running=4)
-    world.agent()
-    good = world.run("echo", "hello", "$(HOME)")
-    bad = world.run("sh", "-c", "echo before; exit 7")
-    crashed = world.run("sh", "-c", "sh -c 'kill -SEGV $$'; exit $?")
-    missing = world.run("no-such-program")
+@pytest.fixture(scope="module")
+def shared(cluster: LiveCluster, absent_image: str) -> Iterator[Shared]:
+    world = KubernetesWorld(Path(tempfile.mkdtemp(prefix="lc-")), cluster)
+    try:
+        for name, config in QUEUES.items():
+            world.queue(name, config=config, max_running=8)
+        world.agent(queues=tuple(QUEUES))
+        soon = Limits(run_seconds=3.0, grace_seconds=1.0)
+        yield Shared(
+            world=world,
+            runs={
+                "good": world.run("echo", "hello", "$(HOME)", queue="plain"),
+                "bad": world.run("sh", "-c", "echo before; exit 7", queue="plain"),
+                "crashed": world.run("sh", "-c", "sh -c 'kill -SEGV $$'; exit $?", queue="plain"),
+                "missing": world.run("no-such-program", queue="plain"),
+                "long": world.run("sleep", "300", limits=soon, queue="plain"),
+                "absent": world.run("true", image=absent_image, queue="plain"),
+                "greedy": world.run("sh", "-c", "echo eating; tail /dev/zero", queue="small"),
+                "nowhere": world.run("true", queue="nowhere"),
+                "gpus": world.run("true", queue="gpus"),
+            },
+        )
+    finally:
+        world.close()
 
-    run = world.ended(good)
-    assert run.state is RunState.SUCCEEDED, world.report()
+
+def test_success(shared: Shared) -> None:
+    run = shared.ended("good")
+    assert run.state is RunState.SUCCEEDED, shared.world.report()
     assert run.exit_code == 0
-    assert world.log(good).endswith(b"hello $(HOME)\n")
+    assert shared.log("good").endswith(b"hello $(HOME)\n")
 
-    run = world.ended(bad)
-    detail = failed(run, Reason.USER_ERROR, Fault.USER, world)
+
+def test_an_exit_code(shared: Shared) -> None:
+    run = shared.failed("bad", Reason.USER_ERROR, Fault.USER)
     assert run.exit_code == 7
-    assert "7" in detail
-    assert b"before\n" in world.log(bad)
-
-    failed(world.ended(crashed), Reason.USER_ERROR, Fault.USER, world)
-    assert world.service.run(crashed).signal == 11
-    detail = failed(world.ended(missing), Reason.USER_ERROR, Fault.USER, world)
-    assert "no-such-program" in detail
-    invariants.nothing_left(world)
+    assert run.failure is not None
+    assert "7" in run.failure.detail
+    assert b"before\n" in shared.log("bad")
 
 
-def test_more_memory_than_allowed(world: KubernetesWorld) -> None:
-    world.queue(config={"resources": {"limits": {"memory": "32Mi"}}})
-    world.agent()
-
-    run = world.ended(world.run("sh", "-c", "echo eating; tail /dev/zero"))
-
-    failed(run, Reason.OUT_OF_MEMORY, Fault.USER, world)
-    assert b"eating\n" in world.log(run.id)
-    invariants.nothing_left(world)
+def test_a_signal(shared: Shared) -> None:
+    assert shared.failed("crashed", Reason.USER_ERROR, Fault.USER).signal == 11
 
 
-def test_an_image_that_does_not_exist(world: KubernetesWorld, empty_registry: str) -> None:
-    """It fails for the sure reason at once, and names the image."""
-    world.queue()
-    world.agent()
+def test_a_program_that_is_not_there(shared: Shared) -> None:
+    run = shared.failed("missing", Reason.USER_ERROR, Fault.USER)
+    assert run.failure is not None
+    assert "no-such-program" in run.failure.detail
 
-    run = world.ended(world.run("true", image=f"{empty_registry}/team/none:1"), seconds=100)
 
-    assert run.state is RunState.FAILED, world.report()
+def test_more_memory_than_allowed(shared: Shared) -> None:
+    shared.failed("greedy", Reason.OUT_OF_MEMORY, Fault.USER)
+    assert b"eating\n" in shared.log("greedy")
+
+
+@pytest.mark.timeout(500)
+def test_an_image_that_does_not_exist(shared: Shared, absent_image: str) -> None:
+    """It fails for the sure reason at once, and names the image. Where nodes reach no registry at all, it is
+    given up after five minutes."""
+    run = shared.ended("absent", seconds=100 if shared.world.cluster.own else 450)
+
+    assert run.state is RunState.FAILED, shared.world.report()
     assert run.failure is not None
     assert run.failure.reason is Reason.IMAGE_PULL, run.failure
-    assert "team/none:1" in run.failure.detail
+    assert absent_image in run.failure.detail
     assert run.failure.hint
-    invariants.nothing_left(world)
 
 
-def test_no_node_takes_it(world: KubernetesWorld) -> None:
+@pytest.mark.parametrize(("name", "words"), [("nowhere", "nodes are available"), ("gpus", "nvidia.com/gpu")])
+def test_no_node_takes_it(shared: Shared, name: str, words: str) -> None:
     """Waiting it says why, in the scheduler's words; the queue says how long it may wait."""
-    config = {**NEVER["config"], "unschedulable_seconds": 3}
-    world.queue(config=config)
-    world.agent()
-
-    run = world.ended(world.run("true"))
+    run = shared.ended(name)
 
     assert run.state is RunState.FAILED
     assert run.failure is not None
     assert run.failure.reason is Reason.UNSCHEDULABLE, run.failure
-    assert "nodes are available" in run.failure.detail
-    invariants.nothing_left(world)
+    assert words in run.failure.detail
 
 
-def test_more_gpus_than_there_are(world: KubernetesWorld) -> None:
-    world.queue(config={"gpus": 8, "unschedulable_seconds": 2})
-    world.agent()
-
-    run = world.ended(world.run("true"))
-
-    assert run.failure is not None
-    assert run.failure.reason is Reason.UNSCHEDULABLE
-    assert "nvidia.com/gpu" in run.failure.detail
-    invariants.nothing_left(world)
-
-
-def test_longer_than_it_may(world: KubernetesWorld) -> None:
-    world.queue()
-    world.agent()
-
-    run = world.ended(world.run("sleep", "300", limits=Limits(run_seconds=3.0, grace_seconds=1.0)))
+def test_longer_than_it_may(shared: Shared) -> None:
+    run = shared.ended("long")
 
     assert run.state is RunState.FAILED
     assert run.failure is not None
     assert run.failure.reason is Reason.RUN_TIMEOUT, run.failure
-    invariants.nothing_left(world)
 
 
 def test_the_cluster_keeps_the_deadline_without_an_agent(world: KubernetesWorld) -> None:
@@ -198,7 +229,11 @@ def test_a_log_of_50_mb(world: KubernetesWorld, own_cluster: Cluster) -> None:
 
     assert ended.state is RunState.SUCCEEDED, world.report()
     stored = world.log(run)
-    written = stored[stored.find(line) :]
-    assert len(written) == pieces * size * len(line), stored[-500:]
+    # A node may end a stream as it rotates the log; whether something is missing then, nobody can know, and it
+    # is said. Here it is known.
+    written = MAYBE.sub(b"", stored[stored.find(line) :])
+    marks = [each for each in set(written.splitlines()) if each != line.rstrip()]
+    assert not marks, marks[:5]
+    assert len(written) == pieces * size * len(line)
     assert hashlib.sha256(written).digest() == hashlib.sha256(line * size * pieces).digest()
     invariants.nothing_left(world)

@@ -14,9 +14,13 @@ from launchcore.plugin import RetryPolicy, RunSpec, SourceRef
 from launchcore.queues.base import RunInfo
 from tests.crash.world import AgentProcess, World, wait_until
 from tests.live.kubernetes.cluster import LiveCluster
+from tests.live.kubernetes.recorder import NOTE as RECORDED
+from tests.live.kubernetes.recorder import Recorder
 
-JOB = """\
+NOTE = """\
 note() { read up rest < /proc/uptime; echo "$1 $LAUNCH_ATTEMPT_ID $up $$" >> /history/history; }
+"""
+JOB = """\
 note start
 number=0
 while [ $number -lt $1 ]; do
@@ -34,7 +38,8 @@ OURS = "app.kubernetes.io/managed-by=launchcore"
 
 
 class KubernetesWorld(World):
-    """Queue ``q`` is of type kubernetes; on a node that is this machine its pods may write their history."""
+    """Queue ``q`` is of type kubernetes. Its pods write their history to this machine, if it is their node;
+    elsewhere a pod of the world's own takes it down."""
 
     def __init__(self, root: Path, cluster: LiveCluster) -> None:
         super().__init__(root)
@@ -48,6 +53,7 @@ class KubernetesWorld(World):
         self.history = shared / "history"
         self.history.touch()
         self.history.chmod(0o666)
+        self.recorder: Recorder | None = None
 
     def queue(self, name: str = "q", **config: Any) -> None:
         target: dict[str, Any] = {"namespace": self.cluster.namespace, **config.pop("config", {})}
@@ -56,13 +62,25 @@ class KubernetesWorld(World):
 
     def recording_queue(self, name: str = "q", **config: Any) -> None:
         """Its pods write down what they do."""
-        volume = {"name": "history", "mount_path": "/history", "hostPath": {"path": f"{self.root}/shared"}}
-        target = {"volumes": [volume], "allow": ["host-path"], **config.pop("config", {})}
+        target: dict[str, Any] = config.pop("config", {})
+        if self.cluster.own is not None:
+            path = {"path": f"{self.root}/shared"}
+            volume = {"name": "history", "mount_path": "/history", "hostPath": path}
+            target = {"volumes": [volume], "allow": ["host-path"], **target}
+        else:
+            self.recorder = self.recorder or Recorder(self.cluster)
+            target = {"env": {"RECORDER": self.recorder.address}, **target}
         self.queue(name, config=target, **config)
+
+    def records(self) -> list[tuple[str, str, float]]:
+        if self.recorder is not None:
+            self.history.write_text(self.recorder.lines())
+        return super().records()
 
     def submit(self, *, seconds: float = 0.4, lines: int = 20, queue: str = "q", **spec: Any) -> str:
         pause = str(int(seconds / lines * 1e6))
-        return self.run("sh", "-c", JOB, "job", str(lines), pause, queue=queue, **spec)
+        note = RECORDED if self.recorder is not None else NOTE
+        return self.run("sh", "-c", note + JOB, "job", str(lines), pause, queue=queue, **spec)
 
     def run(self, *command: str, queue: str = "q", **spec: Any) -> str:
         """Submit any command."""
@@ -136,6 +154,8 @@ class KubernetesWorld(World):
 
     def close(self) -> None:
         with contextlib.suppress(ApiAway, ApiError):
+            if self.recorder is not None:
+                self.recorder.close()
             for each in self.ours("jobs"):
                 meta = each["metadata"]
                 self.cluster.api.delete(f"{self.cluster.path('jobs', meta['namespace'])}/{meta['name']}")

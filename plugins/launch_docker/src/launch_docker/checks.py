@@ -62,7 +62,7 @@ def describe(where: str, info: dict[str, Any], version: dict[str, Any]) -> Check
         f"{'Podman' if podman else 'Docker'} {version.get('Version')}",
         f"API {version.get('ApiVersion')}",
         f"at {where}",
-        *(["rootless"] if "rootless" in options else []),
+        *(["rootless"] if "rootless" in options or info.get("Rootless") else []),
         f"{info.get('Driver')} on {info.get('DockerRootDir')}",
         f"{info.get('NCPU')} CPUs",
         f"{int(info.get('MemTotal') or 0) / (1 << 30):.1f} GiB",

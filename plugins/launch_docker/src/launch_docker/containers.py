@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from launch_docker import unseen
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, one_line
 from launchcore.plugin import ATTEMPT_LABEL, OWNER_LABEL, LaunchError
@@ -35,9 +37,19 @@ class Containers:
         return next((str(each["Id"]) for each in self.of_attempt(attempt_id)), None)
 
     def is_there(self, container: Mapping[str, Any]) -> bool:
-        """It runs or has run. One that was created and not started is removed, so that it never will."""
+        """It runs or has run. One that was created and not started is removed, so that it never will.
+
+        :raises LaunchError: it runs, and the engine does not know of it.
+        """
         if container.get("State") not in ("created", "initialized", "configured"):
             return container.get("State") != "removing"
+        if self._engine.endpoint.socket is not None and unseen.processes(str(container["Id"])):
+            raise LaunchError(
+                f"container {container['Id'][:12]} runs without the engine's knowing, which was killed when"
+                " it started it",
+                hint="it is waited for; killing its processes ends it",
+                retryable=True,
+            )
         try:
             params = {"v": True, "force": False}
             self._engine.request("DELETE", f"/containers/{container['Id']}", params=params)
@@ -66,7 +78,7 @@ class Containers:
                 self._engine.request("POST", f"/containers/{container}/kill", params={"signal": "KILL"})
                 return
             except EngineError as error:
-                if error.missing or "is not running" in str(error):
+                if error.missing or re.search("is not running|can only kill running", str(error)):
                     return
                 if attempt:
                     raise LaunchError(f"the engine cannot stop it: {one_line(str(error))}") from None

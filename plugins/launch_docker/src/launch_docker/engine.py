@@ -40,6 +40,7 @@ class Engine:
         if self._tunnel is not None:
             weakref.finalize(self, self._tunnel.close)
         self._version: str | None = settings.api_version
+        self._podman: bool | None = None
         self._info: dict[str, Any] | None = None
         self._streams: weakref.WeakSet[requests.Response] = weakref.WeakSet()
         self._closing: list[weakref.WeakMethod[Callable[[], None]]] = []
@@ -57,6 +58,12 @@ class Engine:
     def version(self) -> dict[str, Any]:
         """``docker version``, the engine's half."""
         return dict(self.get("/version"))
+
+    def is_podman(self) -> bool:
+        """Is it Podman's compatible socket? Remembered; mostly known from the first request."""
+        if self._podman is None:
+            self._podman = _is_podman(self.version())
+        return self._podman
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -225,7 +232,9 @@ class Engine:
         with client.get(url, timeout=timeout, verify=client.verify) as response:
             if response.status_code >= 400:
                 raise ConnectionError(f"{response.status_code} from the engine's address")
-            return str(response.json()["ApiVersion"])
+            said = response.json()
+            self._podman = _is_podman(said)
+            return str(said["ApiVersion"])
 
     def _refuse(self, response: requests.Response) -> None:
         try:
@@ -241,6 +250,11 @@ class Engine:
         if response.status_code in (502, 503, 504):
             raise EngineAway(f"{response.status_code}: {one_line(message, 200)}")
         raise EngineError(response.status_code, message)
+
+
+def _is_podman(version: Mapping[str, Any]) -> bool:
+    parts = version.get("Components") or []
+    return any("podman" in str(each.get("Name", "")).lower() for each in parts)
 
 
 def _query(params: Mapping[str, Any] | None) -> dict[str, str | list[str]]:

@@ -31,7 +31,7 @@ class EngineError(Exception):
 
     @property
     def conflict(self) -> bool:
-        return self.status == 409
+        return self.status == 409 or "name is already in use" in str(self)  # 500 of Podman 4
 
 
 def one_line(text: str, limit: int = 400) -> str:
@@ -152,17 +152,22 @@ _COMMAND = re.compile(
 )
 _QUEUE = re.compile(
     r"device driver|error gathering device information|no such file or directory.*/dev/|"
+    r"stat /dev/.*no such file|"
     r"bind source path does not exist|network .* not found|unknown runtime|invalid runtime|"
     r"unable to find user|unable to find group|no matching entries in passwd|"
     r"invalid CapAdd|invalid CapDrop|invalid capability|unknown capability|mkdir .*read-only|not a directory|"
-    r"are you trying to mount a directory|sysctl|seccomp|apparmor|range of CPUs|minimum memory limit|"
+    r"are you trying to mount a directory|sysctl|seccomp|apparmor|range of CPUs|"
+    r"minimum memory limit|unable to set memory limit|"
     r"invalid mount|invalid volume|shm size|ulimit|pids limit|cpuset",
     re.IGNORECASE,
 )
 
 
-def start_failed(message: str, *, command: str) -> LaunchError:
-    """The engine refused to make or to start a container."""
+def start_failed(message: str, *, command: str, ended: bool = False) -> LaunchError:
+    """The engine refused to make or to start a container.
+
+    :param ended: what a killed engine had forgotten of it was found, and killed.
+    """
     said = one_line(message, 300)
     if _DISK_FULL.search(message):
         return disk_full(f"the container cannot start: {said}")
@@ -180,15 +185,17 @@ def start_failed(message: str, *, command: str) -> LaunchError:
             fault=Fault.INFRASTRUCTURE,
             hint="`launch queue show` shows the queue's configuration; its owner can change it",
         )
-    # An engine that was killed in mid-start forgets what its containerd runs, and cannot stop it either.
-    lost = "id already in use" in message
+    hint = None
+    if ended:
+        hint = "the engine was killed in mid-start; what ran without its knowing was ended"
+    elif "id already in use" in message:
+        # It cannot stop it either.
+        hint = (
+            "the engine was killed in mid-start, and the container may run without its knowing: "
+            "`ctr -n moby tasks ls` on its machine shows it"
+        )
     return LaunchError(
-        f"the engine could not start the container: {said}",
-        reason=Reason.INFRASTRUCTURE,
-        hint="the engine was killed in mid-start, and the container may run without its knowing: "
-        "`ctr -n moby tasks ls` on its machine shows it"
-        if lost
-        else None,
+        f"the engine could not start the container: {said}", reason=Reason.INFRASTRUCTURE, hint=hint
     )
 
 

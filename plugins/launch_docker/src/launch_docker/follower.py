@@ -35,7 +35,7 @@ class Tail:
         self.follow = follow
         self.lock = threading.Lock()
         self.used = time.monotonic()
-        self.heard = time.monotonic()
+        self.began = self.heard = time.monotonic()
         """When something came last."""
         self.last = ""
         """The time of the last message that came."""
@@ -138,7 +138,9 @@ class Follower:
                     del following[number]
                 tail.wire.broken = not tail.wire.ended
                 tail.wire.close()
-            elif not tail.wire.over and not tail.full and number >= 0 and number not in following:
+            elif tail.wire.over:  # all of it came at once
+                tail.wire.close()
+            elif not tail.full and number >= 0 and number not in following:
                 selector.register(number, selectors.EVENT_READ)
                 following[number] = tail
 

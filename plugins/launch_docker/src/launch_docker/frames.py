@@ -41,17 +41,22 @@ class Block:
 
 
 class Frames:
-    """Splits what the engine sends into messages."""
+    """Splits what the engine sends into messages.
 
-    def __init__(self, *, tty: bool) -> None:
+    :param tty: a terminal's output, without frames.
+    :param exact: all line ends are there: a message without one goes on in the next (Podman).
+    """
+
+    def __init__(self, *, tty: bool, exact: bool = False) -> None:
         self._tty = tty
+        self._piece = 0 if exact else PIECE
         self._rest = b""
 
     def feed(self, data: bytes) -> Block:
         """:raises ValueError: this is no log stream."""
         buffer = self._rest + data if self._rest else data
         found = Block()
-        at = self._raw(buffer, found) if self._tty else _framed(buffer, found)
+        at = self._raw(buffer, found) if self._tty else _framed(buffer, found, self._piece)
         self._rest = buffer[at:]
         return found
 
@@ -78,7 +83,7 @@ class Frames:
         return found
 
 
-def _framed(buffer: bytes, found: Block) -> int:
+def _framed(buffer: bytes, found: Block, piece: int) -> int:
     """``stream, 0, 0, 0, size (4 bytes, big endian), time, blank, payload``, again and again.
 
     Gives how many bytes were used. The loop is what a log costs: no calls in it but these.
@@ -103,7 +108,7 @@ def _framed(buffer: bytes, found: Block) -> int:
         else:
             time, _, part = buffer[start:stop].partition(b" ")
             take_time(fixed(time))
-        if text[stop - 1] != "\n" and len(part) < PIECE:
+        if text[stop - 1] != "\n" and len(part) < piece:
             # Only full pieces go on in the next message; the `local` driver forgets the end of the line.
             part += b"\n"
         take_part(part)
@@ -180,6 +185,8 @@ def fixed(time: bytes) -> str:
     at = time.decode("ascii", "replace")
     if len(at) == _TIME and at[-1] == "Z":
         return at
+    if len(at) == 20 and at[-1] == "Z":  # Podman's, where the machine's own time is UTC
+        return f"{at[:19]}.000000000Z"
     zone = _zone(at)
     whole = datetime.fromtimestamp(int(seconds(at[:19] + at[zone:])), UTC)
     digits = at[20:zone] if at[19:20] == "." else ""

@@ -53,7 +53,7 @@ class GpuShare:
 
     def in_use(self) -> Mapping[str, str]:
         """GPU → attempt, from the labels of all containers that run or are about to, whoever owns them."""
-        filters = {"label": [GPUS_LABEL], "status": ["created", "running", "paused", "restarting"]}
+        filters = {"label": [GPUS_LABEL], "status": ["created", "running", "paused"]}
         try:
             containers = self._engine.get("/containers/json", all=True, filters=filters)
         except EngineAway as error:

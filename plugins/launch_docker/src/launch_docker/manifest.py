@@ -203,6 +203,8 @@ def _argv(plan: RunPlan, config: RunConfig, image: Image) -> tuple[tuple[str, ..
 
 
 def _host(plan: RunPlan, given: Given, config: RunConfig, around: Surroundings) -> dict[str, Any]:
+    if around.podman:
+        _refuse_on_podman(config, around)
     memory = _memory(plan, config)
     options = ["no-new-privileges"] if config.no_new_privileges and not config.privileged else []
     found: dict[str, Any] = {
@@ -240,6 +242,14 @@ def _host(plan: RunPlan, given: Given, config: RunConfig, around: Surroundings) 
     return {key: value for key, value in found.items() if value is not None}
 
 
+def _refuse_on_podman(config: RunConfig, around: Surroundings) -> None:
+    """What Podman's compatible socket would leave out without a word."""
+    if config.runtime:
+        raise _refused(f"Podman's compatible socket does not take `runtime: {config.runtime}`")
+    if (config.all_gpus or around.gpus) and around.gpu_access == "request":
+        raise _refused("Podman's compatible socket gives no GPUs by request; see plugins.docker.gpu_access")
+
+
 def _memory(plan: RunPlan, config: RunConfig) -> int | None:
     bounds = [size(config.memory)] if config.memory else []
     bounds += [plan.limits.memory_bytes] if plan.limits.memory_bytes else []
@@ -269,7 +279,9 @@ def _mounts(given: Given, config: RunConfig, around: Surroundings) -> list[dict[
 
 def _log(config: RunConfig, *, podman: bool) -> dict[str, Any]:
     if podman:
-        return {"Type": "json-file", "Config": {"max-size": config.log_max_size}}
+        # One file, which is emptied when it is full.
+        room = size(config.log_max_size) * config.log_max_files
+        return {"Type": "json-file", "Config": {"max-size": str(room)}}
     limits = {"max-size": config.log_max_size, "max-file": str(config.log_max_files)}
     # A terminal's output has no frames, and `local` forgets line ends that could stand for them.
     return {"Type": "json-file" if config.tty else config.log_driver, "Config": limits}

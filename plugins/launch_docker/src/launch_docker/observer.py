@@ -215,7 +215,7 @@ class Observer:
         action = str(event.get("Action") or "").split(":")[0]
         if action in ("die", "health_status", "pause", "unpause"):
             self._tell(attempt, container, labels, self._closely(container, attempt))
-        elif action == "destroy" and not self._marks.has(REFUSED, attempt):
+        elif action in ("destroy", "remove") and not self._marks.has(REFUSED, attempt):
             before = self._ended.get(container)
             self._tell(attempt, container, labels, before or gone(Circumstances(outside=9)))
 
@@ -228,7 +228,8 @@ class Observer:
             if action == "oom":
                 _put(self._oom, container, True)
             elif action == "kill":
-                text = str((actor.get("Attributes") or {}).get("signal") or "")
+                # Podman does not say by which; a run that kills itself is no event.
+                text = str((actor.get("Attributes") or {}).get("signal") or 9)
                 number = int(text) if text.isdigit() else 0
                 if number in STOPPING:
                     _put(self._kills, container, (number, float(event.get("timeNano") or 0) / 1e9))

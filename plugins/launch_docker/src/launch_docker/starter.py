@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from launch_docker import unseen
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError, removed, start_failed
 from launch_docker.gpu_share import GpuShare
@@ -50,7 +51,6 @@ class Starter:
         self._gpus = gpus
         self._observer = observer
         self._handover = Handover(engine, vault)
-        self._podman: bool | None = None
 
     def check_wanted(self, plan: RunPlan) -> None:
         """:raises LaunchError: ``lost``: it was given up, or is too late."""
@@ -78,7 +78,7 @@ class Starter:
             secrets=place,
             gpus=self._gpus.take(plan),
             gpu_access=self._engine.settings.gpu_access,
-            podman=self._is_podman(),
+            podman=self._engine.is_podman(),
             socket=self._engine.endpoint.socket,
         )
         made = body(plan, given, image, around)
@@ -146,12 +146,12 @@ class Starter:
             self._engine.request("POST", f"/containers/{container}/start")
         except EngineError as error:
             self._observer.forget(plan.attempt_id)
-            self.undo(plan, container)
             if error.missing and "container" in str(error).lower():
+                self.undo(plan, container)
                 raise LaunchError(
                     f"{plan.attempt_id} was given up while it started", reason=Reason.LOST
                 ) from None
-            raise start_failed(str(error), command=str(found["word"])) from None
+            raise self._refused(plan, container, error, command=str(found["word"])) from None
         except EngineAway:
             self._settle(plan, container)
         return handle
@@ -171,10 +171,17 @@ class Starter:
                     return
                 except (EngineError, LaunchError) as error:
                     self._observer.forget(plan.attempt_id)
-                    self.undo(plan, container)
                     if isinstance(error, LaunchError):
+                        self.undo(plan, container)
                         raise
-                    raise start_failed(str(error), command="?") from None
+                    raise self._refused(plan, container, error, command="?") from None
+
+    def _refused(self, plan: RunPlan, container: str, error: EngineError, *, command: str) -> LaunchError:
+        """The engine refuses to start it: nothing of it runs, and nothing is left."""
+        lost = "id already in use" in str(error)
+        ended = lost and self._engine.endpoint.socket is not None and unseen.end(container)
+        self.undo(plan, container)
+        return start_failed(str(error), command=command, ended=ended)
 
     def undo(self, plan: RunPlan, container: str | None = None) -> None:
         """Nothing was started: leave nothing. Never touches a container that runs."""
@@ -185,12 +192,6 @@ class Starter:
         self._vault.remove(plan.attempt_id)
         with contextlib.suppress(OSError):
             self._gpus.release(plan.attempt_id)
-
-    def _is_podman(self) -> bool:
-        if self._podman is None:
-            parts = self._engine.version().get("Components") or []
-            self._podman = any("podman" in str(each.get("Name", "")).lower() for each in parts)
-        return self._podman
 
 
 def handle_of(attempt_id: str, container: str, labels: Mapping[str, str]) -> RunHandle:

@@ -16,6 +16,9 @@ from launchcore.plugin import LaunchError, LogBatch
 
 AGAIN = 0.5
 """Seconds before a stream that broke off is opened again."""
+REST = 3.0
+"""Podman loses lines when it follows a log, so that it is asked again and again, each time for all since the
+last settled time; it then rests for so many times what its answer took."""
 
 
 class Tails:
@@ -79,8 +82,9 @@ class Tails:
             # A stream's end says nothing by itself. What is there now, of one that has ended, is all.
             self.forget(container)
             if not self._ended(container, True):
+                took = tail.heard - tail.began if self._engine.is_podman() else 0.0
                 with self._lock:
-                    self._again[container] = time.monotonic() + AGAIN
+                    self._again[container] = time.monotonic() + max(AGAIN, REST * took)
                 return batch
             if tail.wire.ended and self._is_last(container, tty, tail.last):
                 return LogBatch(data=b"", cursor=batch.cursor, end=True)
@@ -95,6 +99,8 @@ class Tails:
 
     def _is_last(self, container: str, tty: bool, last: str) -> bool:
         """Is this the time of the log's last message? The engine reads it from the end, and not all again."""
+        if self._engine.is_podman():
+            return False  # its times are whole seconds, and say nothing
         params = {"stdout": True, "stderr": True, "timestamps": True, "tail": "1"}
         frames = Frames(tty=tty)
         try:
@@ -126,27 +132,31 @@ class Tails:
             wait = self._again.get(container, 0.0)
         if tail is not None and tail.cursor == cursor:
             return tail
+        ended = self._ended(container, False)
         if tail is not None:
             self.forget(container)
-        elif time.monotonic() < wait:
+        elif not ended and time.monotonic() < wait:
             return None
-        return self._start(container, tty, cursor, follow=not self._ended(container, False))
+        return self._start(container, tty, cursor, follow=not ended)
 
     def _start(self, container: str, tty: bool, cursor: str, *, follow: bool) -> Tail:
         at = position(cursor)
+        # Podman keeps long lines in pieces of any size; its own way to them frames a terminal's, too.
+        podman = self._engine.is_podman()
         response = self._engine.request(
             "GET",
-            f"/containers/{container}/logs",
+            f"/{'libpod/' if podman else ''}containers/{container}/logs",
             params={
                 "stdout": True,
                 "stderr": True,
                 "timestamps": True,
-                "follow": follow,
+                "follow": follow and not podman,
                 "since": since_parameter(at.since),
             },
             stream=True,
         )
-        tail = Tail(Wire(response), Frames(tty=tty), Pending(at), follow=follow)
+        frames = Frames(tty=tty and not podman, exact=podman)
+        tail = Tail(Wire(response), frames, Pending(at), follow=follow)
         tail.receive()
         with self._lock:
             before = self._open.pop(container, None)

@@ -20,7 +20,7 @@ QUIET = 30.0
 """Seconds without an event after which the stream is opened anew: it may be dead without our knowing."""
 AGAIN = (0.1, 5.0)
 """Seconds between two tries to reach an engine that is away: the first, and the most."""
-ACTIONS = ("die", "oom", "kill", "destroy", "health_status", "pause", "unpause")
+ACTIONS = ("die", "died", "oom", "kill", "destroy", "remove", "health_status", "pause", "unpause")
 
 
 class Watch:

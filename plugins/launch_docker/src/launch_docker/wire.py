@@ -28,8 +28,11 @@ class Wire:
         self._reader: Any | None = reader
         coding = response.headers.get("Transfer-Encoding", "")
         self._chunks = Chunks() if "chunked" in coding.lower() else None
+        # Podman's answer has a length when it is short.
+        length = response.headers.get("Content-Length") if self._chunks is None else None
+        self._left = None if length is None else int(length)
         self._timeout = self._socket.gettimeout()
-        self.ended = False
+        self.ended = self._left == 0
         self.broken = False
 
     def fileno(self) -> int:
@@ -50,9 +53,12 @@ class Wire:
             if data is None:
                 return b""
             if not data:
-                self.ended = self._chunks is None
+                self.ended = self._chunks is None and not self._left
                 self.broken = not self.ended
                 return b""
+            if self._left is not None:
+                self._left -= len(data)
+                self.ended = self._left <= 0
             if self._chunks is None:
                 return data
             try:

@@ -28,7 +28,6 @@ from launch_docker.testing.workplace import Workplace, running_registry
 
 from launchcore.plugin import (
     OWNER_LABEL,
-    BuiltImage,
     Cancelled,
     Destination,
     EnvVar,
@@ -263,73 +262,73 @@ def test_an_engine_that_is_away(tmp_path: Path) -> None:
     assert (error.reason, error.retryable) == (Reason.INFRASTRUCTURE, True)
 
 
-@pytest.fixture
-def large(tmp_path: Path, docker_host: str, own_registry: RegistryMachine) -> Workplace:
+def large(root: Path, docker_host: str, registry: RegistryMachine, **settings: Any) -> Workplace:
     """An image with a layer that takes a while to push."""
-    work = Workplace(tmp_path, docker_host, own_registry, push_retries=6)
+    work = Workplace(root, docker_host, registry, **settings)
     noise = f"RUN echo {time.time()}; dd if=/dev/urandom of=/noise bs=1M count=192"
     work.write({"Dockerfile": f"FROM {IMAGE}\n{noise}\n"})
     return work
 
 
-def in_mid_push(work: Workplace, image: BuiltImage, result: list[Any]) -> threading.Thread:
-    """A push that has sent a part of the large layer."""
-    registry = work.registry
-    assert registry is not None
-    plan, given, context = work.plan(), work.given(), work.context
+class Push(threading.Thread):
+    """One that goes on beside the test; ``result`` is what came of it."""
 
-    def push() -> None:
+    def __init__(self, work: Workplace) -> None:
+        super().__init__()
+        self.work = work
+        self.image = work.build()
+        self.result: Any = None
+
+    def run(self) -> None:
         try:
-            result.append(work.builder.push(image, plan, given, context))
+            self.result = self.work.push(self.image)
         except LaunchError as error:
-            result.append(error)
-
-    thread = threading.Thread(target=push)
-    thread.start()
-    wait_until("a part is sent", lambda: registry.stored() > 12 << 20 or result)
-    assert not result
-    return thread
+            self.result = error
 
 
-def test_a_registry_that_comes_back_in_mid_push(large: Workplace) -> None:
-    assert large.registry is not None
-    image, result = large.build(), list[Any]()
-    thread = in_mid_push(large, image, result)
-    large.registry.kill()
-    wait_until("the push notices", lambda: large.logged("broke off") or result)
-    large.registry.start()
-    thread.join(100)
-
-    assert isinstance(result[0], ImageRef), result
-    assert large.build().ref == result[0]
+def stopped_in_mid_push(registry: RegistryMachine, *pushes: Push) -> None:
+    """They have sent a part of their large layers, and the registry stands still."""
+    for push in pushes:
+        push.start()
+    enough = len(pushes) * (12 << 20)
+    wait_until("a part is sent", lambda: registry.stored() > enough or any(push.result for push in pushes))
+    registry.pause()
+    assert [push.result for push in pushes] == [None] * len(pushes)
 
 
-def test_a_registry_that_stays_away_in_mid_push(large: Workplace) -> None:
-    assert large.registry is not None
-    large.builder = DockerBuilder(attrs.evolve(large.settings, push_retries=1), large.site)
-    image, result = large.build(), list[Any]()
-    thread = in_mid_push(large, image, result)
-    large.registry.kill()
-    thread.join(100)
+@pytest.mark.timeout(300)
+def test_a_registry_that_goes_away_in_mid_push(
+    tmp_path: Path, docker_host: str, own_registry: RegistryMachine
+) -> None:
+    """The engine tries for 50 s by itself. After that one push goes on when the registry is back; the
+    other, which may not try again, has failed, and the next attempt sends what is missing."""
+    patient = Push(large(tmp_path / "patient", docker_host, own_registry, push_retries=6))
+    hasty = Push(large(tmp_path / "hasty", docker_host, own_registry, push_retries=0))
+    stopped_in_mid_push(own_registry, patient, hasty)
+    own_registry.kill()
+    hasty.join(200)
+    wait_until("the push notices", lambda: patient.work.logged("broke off") or patient.result)
+    own_registry.start()
+    patient.join(200)
 
-    error = result[0]
+    error = hasty.result
     assert isinstance(error, LaunchError)
     assert (error.reason, error.fault, error.retryable) == (Reason.PUSH_FAILED, Fault.INFRASTRUCTURE, True)
-
-    large.registry.start()  # the next attempt finds the image on the engine, and pushes what is missing
-    again = large.build()
+    assert isinstance(patient.result, ImageRef), patient.result
+    assert patient.work.build().ref == patient.result
+    again = hasty.work.build()
     assert (again.cached, again.pushed) == (True, False)
-    assert large.push(again).digest
+    assert hasty.work.push(again).digest
 
 
-def test_a_push_obeys_a_cancel(large: Workplace) -> None:
-    image, result = large.build(), list[Any]()
-    thread = in_mid_push(large, image, result)
-    large.context.cancel()
-    thread.join(30)
+def test_a_push_obeys_a_cancel(tmp_path: Path, docker_host: str, own_registry: RegistryMachine) -> None:
+    push = Push(large(tmp_path, docker_host, own_registry))
+    stopped_in_mid_push(own_registry, push)
+    push.work.context.cancel()
+    push.join(30)
 
-    assert not thread.is_alive()
-    assert isinstance(result[0], Cancelled)
+    assert not push.is_alive()
+    assert isinstance(push.result, Cancelled)
 
 
 def test_a_full_disk_of_the_engine_is_nobodys_code(tmp_path: Path, docker_machine: Machine) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launch_docker import unseen
 from launch_docker.errors import EngineError
 from launch_docker.settings import RunConfig
 from launch_docker.testing.fixtures import BARE_IMAGE, IMAGE
@@ -151,6 +157,46 @@ def test_created_and_never_started_is_given_up_by_find(bench: Any) -> None:
     with pytest.raises(LaunchError):
         bench.runner.start(plan, Given())
     assert list(bench.runner.owned()) == []
+
+
+@contextlib.contextmanager
+def a_process_of(container: str) -> Iterator[subprocess.Popen[bytes]]:
+    """What is left of a container of which an engine knows nothing: a process in its control group."""
+    top = Path("/sys/fs/cgroup/freezer")
+    group = (top if top.is_dir() else top.parent) / "lc-test" / container
+    group.mkdir(parents=True)
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        (group / "cgroup.procs").write_text(str(process.pid))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        wait_until("the group is empty", lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+        group.parent.rmdir()
+
+
+def test_one_that_runs_without_the_engines_knowing_is_waited_for(bench: Any) -> None:
+    """An engine that was killed in mid-start says that it was never started."""
+    plan = bench.plan("sleep", "600")
+    bench.runner.prepare(plan, Given(), bench.context)
+    found = bench.runner._starter.create(plan, Given())
+    with a_process_of(found["id"]):
+        with pytest.raises(LaunchError, match="without the engine's knowing") as error:
+            bench.runner.find(plan.attempt_id)
+        assert error.value.retryable
+
+    assert bench.runner.find(plan.attempt_id) is None
+
+
+def test_one_that_runs_without_the_engines_knowing_is_ended_when_its_start_fails() -> None:
+    name = uuid.uuid4().hex * 2
+    with a_process_of(name) as process:
+        assert unseen.processes(name) == [process.pid]
+        threading.Timer(0.0, process.wait).start()  # so that it does not stay there as a zombie
+        assert unseen.end(name)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_stopped_from_outside(bench: Any) -> None:

@@ -41,7 +41,7 @@ class Entry:
     """The main object is not there, and the API server said so."""
     pods: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     """By name. What was removed stays, marked, as it was last."""
-    removed: set[str] = attrs.field(factory=set)
+    removed: frozenset[str] = frozenset()
     pods_seen: bool = False
     confirmed: bool = False
     """Its pods were looked at after its object had come to an end."""
@@ -104,6 +104,8 @@ class Cache:
         self.lock = threading.RLock()
         self.entries: dict[str, Entry] = {}
         self._changed = changed
+        self._places: dict[Place, Place] = {}
+        """Each place once, however many attempts are there."""
         self._selected: dict[tuple[str, str], str] = {}
         """``(label, value)`` → attempt, for pods without our labels."""
 
@@ -112,6 +114,7 @@ class Cache:
         with self.lock:
             entry = self.entries.get(attempt)
             if entry is None:
+                place = self._places.setdefault(place, place)
                 entry = Entry(attempt=attempt, place=place, known_at=time.monotonic(), expected=expected)
                 self.entries[attempt] = entry
             return entry
@@ -120,6 +123,7 @@ class Cache:
         """It has a handle; ``main`` is what creating it has returned."""
         with self.lock:
             entry = self.follow(attempt, target.place)
+            target = attrs.evolve(target, place=self._places.setdefault(target.place, target.place))
             entry.handle, entry.target, entry.expected = handle, target, False
             selector = target.place.kind.pod_selector(target.name)
             label = pod_label(target.place.kind.selector)
@@ -217,7 +221,7 @@ class Cache:
                 pods = there.get(entry.attempt, [])
                 if entry.known_at <= began:
                     names = {pod["metadata"]["name"] for pod in pods}
-                    entry.removed |= set(entry.pods) - names
+                    entry.removed = frozenset(entry.removed | (entry.pods.keys() - names))
                     entry.pods_seen = True
                 for pod in pods:
                     self._pod(entry, "ADDED", pod)
@@ -228,10 +232,8 @@ class Cache:
     def _pod(self, entry: Entry, what: str, thing: Mapping[str, Any]) -> None:
         name = str(thing["metadata"]["name"])
         entry.pods[name] = trim_pod(thing)
-        if what == "DELETED":
-            entry.removed.add(name)
-        else:
-            entry.removed.discard(name)
+        if (what == "DELETED") != (name in entry.removed):
+            entry.removed ^= {name}
 
 
 def _lives(pod: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -133,6 +134,8 @@ class Connection:
                 contexts, active = config.list_kube_config_contexts(config_file=file)
                 used = next((each for each in contexts if each["name"] == context), active)
                 self._namespace = (used.get("context") or {}).get("namespace")
+            made = client.ApiClient(chosen)
+            share_tls(made.rest_client.pool_manager, verify=bool(chosen.verify_ssl))
         except Exception as error:
             # The SDK raises whatever its parts raise: ConfigException, TypeError, yaml's, OSError …
             raise LaunchError(
@@ -141,4 +144,24 @@ class Connection:
                 fault=Fault.INFRASTRUCTURE,
                 hint="set plugins.kubernetes.kubeconfig or KUBECONFIG, or run the agent in the cluster",
             ) from None
-        return client.ApiClient(chosen)
+        return made
+
+
+def share_tls(manager: Any, *, verify: bool) -> None:
+    """One TLS context for all connections of a pool manager. Without it each makes its own: it reads and keeps
+    the certificates once more, for every log that is followed."""
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    if manager.proxy is not None and manager.proxy.scheme == "https":
+        return  # the same files are the proxy's, too
+    options: dict[str, Any] = manager.connection_pool_kw
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+    file, data = options.pop("ca_certs", None), options.pop("ca_cert_data", None)
+    if file or data:
+        context.load_verify_locations(cafile=file, cadata=data)
+    else:
+        context.load_default_certs()
+    certificate, key = options.pop("cert_file", None), options.pop("key_file", None)
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    options["ssl_context"] = context

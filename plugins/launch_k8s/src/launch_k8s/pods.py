@@ -5,13 +5,18 @@ An agent keeps one pod and one object for each run, so what is left out here is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from launch_k8s.names import PREFIX, RUN_SECONDS
+from launch_k8s.names import ATTEMPT, PREFIX, RUN, RUN_SECONDS
 
 MAX_TEXT: Final = 1000
 """Messages are cut after so many characters: a stranger's image can print as much as it likes into one."""
+SHARED: Final = 63
+"""Characters up to which a text is kept once for all objects that say it: labels are no longer."""
+_WORDS: Final = frozenset({"namespace", "reason", "type", "status"})
+_OWN: Final = frozenset({ATTEMPT, RUN})
 _META: Final = (
     "name",
     "namespace",
@@ -37,8 +42,8 @@ def trim_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
         "metadata": _meta(pod, (PREFIX, "job-role", "replica-", "completion-index")),
         "spec": _some(
             {
-                "nodeName": spec.get("nodeName"),
-                "restartPolicy": spec.get("restartPolicy"),
+                "nodeName": _word(spec.get("nodeName")),
+                "restartPolicy": _word(spec.get("restartPolicy")),
                 "activeDeadlineSeconds": spec.get("activeDeadlineSeconds"),
                 "containers": [_container(each) for each in _list(spec.get("containers"))],
                 "initContainers": [_container(each) for each in _list(spec.get("initContainers"))],
@@ -46,10 +51,10 @@ def trim_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "status": _some(
             {
-                "phase": status.get("phase"),
-                "reason": status.get("reason"),
+                "phase": _word(status.get("phase")),
+                "reason": _word(status.get("reason")),
                 "message": _cut(status.get("message")),
-                "startTime": status.get("startTime"),
+                "startTime": _cut(status.get("startTime")),
                 "conditions": [
                     _fields(each, _CONDITION)
                     for each in _list(status.get("conditions"))
@@ -90,14 +95,13 @@ def trim_event(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def trim_main(main: Mapping[str, Any]) -> dict[str, Any]:
     """The main object with only what the diagnosis reads: its status, and little of the rest."""
-    head = {"apiVersion": main.get("apiVersion"), "kind": main.get("kind")}
+    head = {"apiVersion": _word(main.get("apiVersion")), "kind": _word(main.get("kind"))}
     if head == {"apiVersion": "v1", "kind": "Pod"}:
         return {**head, **trim_pod(main)}
     status = _map(main.get("status"))
     return _some(
         {
-            "apiVersion": main.get("apiVersion"),
-            "kind": main.get("kind"),
+            **head,
             "metadata": _meta(main, (PREFIX,)),
             "spec": _fields(_map(main.get("spec")), _JOB_SPEC),
             "status": _small(status),
@@ -140,7 +144,11 @@ def run_seconds(main: Mapping[str, Any] | None) -> float | None:
 def _meta(thing: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
     meta = _map(thing.get("metadata"))
     own = {
-        kind: {key: value for key, value in _map(meta.get(kind)).items() if any(part in key for part in kept)}
+        kind: {
+            _word(key): _cut(value) if key in _OWN else _word(value)
+            for key, value in _map(meta.get(kind)).items()
+            if any(part in key for part in kept)
+        }
         for kind in ("labels", "annotations")
     }
     return _some({**_fields(meta, _META), **own})
@@ -151,8 +159,8 @@ def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     memory = {"limits": {"memory": limits["memory"]}} if "memory" in limits else None
     return _some(
         {
-            "name": container.get("name"),
-            "restartPolicy": container.get("restartPolicy"),
+            "name": _word(container.get("name")),
+            "restartPolicy": _word(container.get("restartPolicy")),
             "resources": memory,
         }
     )
@@ -161,7 +169,7 @@ def _container(container: Mapping[str, Any]) -> dict[str, Any]:
 def _status(status: Mapping[str, Any]) -> dict[str, Any]:
     return _some(
         {
-            "name": status.get("name"),
+            "name": _word(status.get("name")),
             "restartCount": status.get("restartCount"),
             "state": _state(status.get("state")),
             "lastState": _state(status.get("lastState")),
@@ -170,25 +178,35 @@ def _status(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state(state: Any) -> dict[str, Any]:
-    return {key: _fields(_map(inner), _STATE) for key, inner in _map(state).items()}
+    return {_word(key): _fields(_map(inner), _STATE) for key, inner in _map(state).items()}
 
 
 def _small(value: Any, depth: int = 0) -> Any:
     """A status of any shape, bounded: texts cut, long lists and deep trees left out."""
     if isinstance(value, Mapping):
         kept = [pair for pair in value.items() if pair[0] not in _NOISE][:40]
-        return {key: _small(inner, depth + 1) for key, inner in kept} if depth < 6 else {}
+        return {_word(key): _small(inner, depth + 1) for key, inner in kept} if depth < 6 else {}
     if isinstance(value, list | tuple):
         return [_small(inner, depth + 1) for inner in value[:16]] if depth < 6 else []
     return _cut(value)
 
 
 def _fields(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: _cut(value[name]) for name in names if value.get(name) is not None}
+    return {
+        name: _word(value[name]) if name in _WORDS else _cut(value[name])
+        for name in names
+        if value.get(name) is not None
+    }
 
 
 def _some(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, [], {})}
+
+
+def _word(value: Any) -> Any:
+    """A text that many objects say, once for all of them: a key, a phase, a namespace. Not for what each
+    has of its own: the table of such texts has to grow for it."""
+    return sys.intern(value) if type(value) is str and len(value) <= SHARED else _cut(value)
 
 
 def _cut(value: Any) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+
+import attrs
 
 from launchcore.plugin import Fault, LaunchError, RunState
-from launchcore.queues.wire import AttemptWrite, Ended, EndedRequest, Problem, Release, Writes, Written
+from launchcore.queues.wire import Ended, EndedRequest, Problem, Release, Writes, Written
 from launchcore.server import problems
+from launchcore.server.auth import Principal
 from launchcore.server.endpoints import Answer, Call, Endpoint
 from launchcore.server.problems import Refusal
 from launchcore.store import attempts, guards
+from launchcore.store.joint import Joint
 from launchcore.store.writer import Transaction
 
 _MOST_ASKED = 10_000
@@ -20,7 +24,15 @@ async def writes(call: Call) -> Answer:
     """Each write by itself, in order: one that is refused does not keep the others from being stored."""
     asked: Writes = call.body
     _sizes(call, asked)
-    done = await call.core.write_many([_writing(call, each) for each in asked.writes])
+    operations = [
+        Joint(
+            _write,
+            _write_many,
+            _Asked(call.who, attempts.Write(each.lease.attempt_id, each.lease.token, each.update)),
+        )
+        for each in asked.writes
+    ]
+    done = await call.core.write_many(operations)
     results: list[Problem | None] = []
     for each, (_, error) in zip(asked.writes, done, strict=True):
         if error is None:
@@ -36,7 +48,7 @@ async def release(call: Call) -> Answer:
     lease = asked.lease
 
     def give_back(transaction: Transaction) -> None:
-        _may_write(call, transaction, lease.attempt_id)
+        _may_write(call.who, transaction, lease.attempt_id)
         attempts.release(transaction, lease.attempt_id, lease.token, asked.detail)
 
     try:
@@ -64,20 +76,37 @@ async def ended(call: Call) -> Answer:
     return Answer(body=Ended(attempts=await call.core.read(look)))
 
 
-def _writing(call: Call, asked: AttemptWrite) -> Callable[[Transaction], None]:
-    def write(transaction: Transaction) -> None:
-        _may_write(call, transaction, asked.lease.attempt_id)
-        attempts.write(transaction, asked.lease.attempt_id, asked.lease.token, asked.update)
+@attrs.frozen
+class _Asked:
+    """A write, and who wants it written."""
 
-    return write
+    who: Principal
+    write: attempts.Write
 
 
-def _may_write(call: Call, transaction: Transaction, attempt_id: str) -> None:
+def _write(transaction: Transaction, asked: _Asked) -> None:
+    _may_write(asked.who, transaction, asked.write.attempt_id)
+    attempts.write(transaction, asked.write)
+
+
+def _write_many(transaction: Transaction, asked: Sequence[_Asked]) -> list[bool]:
+    """Those that are refused are not written here: by itself, each learns why."""
+    bound = [each.write.attempt_id for each in asked if each.who.queues is not None]
+    queues = guards.queues_of_attempts(transaction.connection, bound)
+    allowed = [
+        place for place, each in enumerate(asked) if each.who.serves(queues.get(each.write.attempt_id, ""))
+    ]
+    stored = attempts.write_many(transaction, [asked[place].write for place in allowed])
+    done = {place for place, over in zip(allowed, stored, strict=True) if over}
+    return [place in done for place in range(len(asked))]
+
+
+def _may_write(who: Principal, transaction: Transaction, attempt_id: str) -> None:
     """The lease says whose attempt it is; this says that the token is for its queue."""
-    if call.who.queues is None:
+    if who.queues is None:
         return
     queue = guards.queue_of_attempt(transaction.connection, attempt_id)
-    if queue is not None and not call.who.serves(queue):
+    if queue is not None and not who.serves(queue):
         raise Refusal("forbidden", f"attempt {attempt_id[:80]!r} is of a queue that this token is not for")
 
 

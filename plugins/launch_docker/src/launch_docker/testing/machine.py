@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -196,6 +197,8 @@ def import_image(engine: Engine, name: str, tar: bytes, changes: Iterable[str] =
         "POST", f"/images/create{'?' + query if query else ''}", params=params, data=tar
     )
     assert "error" not in response.text, response.text
+    made = json.loads(response.text.splitlines()[-1])["status"]
+    engine.request("POST", f"/images/{made}/tag", params={"repo": repository, "tag": tag})  # not by Podman 4
     return name
 
 

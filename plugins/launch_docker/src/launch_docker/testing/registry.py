@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -74,6 +75,11 @@ class RegistryMachine:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def pause(self) -> None:
+        """It stands still, and its connections with it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
 
     def close(self) -> None:
         self.kill()
