@@ -1,4 +1,4 @@
-"""The scripted API server; a real cluster for the live tests."""
+"""The scripted API server. The live tests stand in ``tests/live/kaniko``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from launch_k8s.testing.api_server import ApiServer
-
-from tests.live.kubernetes.cluster import cluster, empty_registry, own_cluster
-
-__all__ = ["cluster", "empty_registry", "own_cluster"]
 
 
 @pytest.fixture(scope="module")
