@@ -1,4 +1,4 @@
-"""The Kaniko builder passes the kit's suites, on the scripted API server; on a real cluster: tests/live."""
+"""The Kaniko builder passes the kit's suites, on the scripted API server; real builds: tests/live/kaniko."""
 
 from __future__ import annotations
 
