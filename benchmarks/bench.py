@@ -49,6 +49,8 @@ def measure(quick: bool) -> dict[str, Any]:
     found["claims"] = piece("bench_claims", quick)
     found["docker"] = piece("bench_docker", quick)
     found["kubernetes"] = piece("bench_k8s", quick)
+    found["kaniko"] = piece("bench_kaniko", quick)
+    found["context_store"] = piece("bench_context_store", quick)
     found["aims"] = aims(found)
     return found
 
@@ -86,6 +88,7 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
             ("log of a container", docker["logs_one"]["mb_per_s"], " MB/s", ">", 20.0),
             ("cached build decision", docker["decision"]["cached_decision_p50_ms"], "ms", "<", 300.0),
         ]
+    rows += in_a_cluster(found)
     kubernetes = found["kubernetes"]
     if "not_measured" not in kubernetes:
         share = min(kubernetes[name]["share_of_bare"] for name in kubernetes if name.startswith("jobs_"))
@@ -104,6 +107,19 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
         | {"met": met(value, sign, aim)}
         for what, value, unit, sign, aim in rows
     ]
+
+
+def in_a_cluster(found: dict[str, Any]) -> list[tuple[str, float, str, str, float]]:
+    """Building without an engine."""
+    rows: list[tuple[str, float, str, str, float]] = []
+    if "not_measured" not in found["kaniko"]:
+        slowest = max(each["cached_decision_p50_ms"] for each in found["kaniko"].values())
+        rows.append(("cached build decision in a cluster", slowest, "ms", "<", 300.0))
+    store = found["context_store"]
+    if "not_measured" not in store:
+        least = min(store[name]["share_of_bare"] for name in store if name.startswith("upload_"))
+        rows.append(("context upload / bare upload", least, "", ">", 0.8))
+    return rows
 
 
 def met(value: float, sign: str, aim: float) -> bool:

@@ -166,12 +166,14 @@ class Cluster:
         """Bring the images of a ``docker save`` to the node."""
         self.spaces.run("ctr", "--namespace=k8s.io", "images", "import", "--digests=false", "-", stdin=saved)
 
-    def trust_registry(self, host: str) -> None:
-        """Let the node pull from this ``host:port`` over plain HTTP."""
+    def trust_registry(self, host: str, ca: Path | None = None) -> None:
+        """Let the node pull from this ``host:port``: over plain HTTP, or over TLS with a CA of its own."""
         place = self.root / "registries" / host
         place.mkdir(parents=True, exist_ok=True)
+        url = f"{'https' if ca else 'http'}://{host}"
+        trusted = f'  ca = "{ca}"\n' if ca else ""
         (place / "hosts.toml").write_text(
-            f'server = "http://{host}"\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+            f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n{trusted}'
         )
 
     def kill(self, program: str, number: int = signal.SIGKILL) -> None:

@@ -254,6 +254,9 @@ class Attempt:
         if self.builder is not None:
             try:
                 self.builder.cleanup(self.id)
+            except LaunchError as error:
+                log.info("%s: its builder cannot clean up now: %s", self.id, error)
+                return  # the directory reminds the sweeper
             except Exception:
                 log.exception("%s: its builder could not clean up", self.id)
         shutil.rmtree(self.scratch, ignore_errors=True)

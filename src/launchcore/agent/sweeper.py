@@ -66,17 +66,23 @@ class Sweeper:
             removed += self._sweep_runner(component.object)
         folders = {path.name: path for path in self._attempts.iterdir()} if self._attempts.exists() else {}
         for attempt_id in self._ended(list(folders)):
-            self._sweep_builders(attempt_id)
-            shutil.rmtree(folders[attempt_id], ignore_errors=True)
-            removed += 1
+            if self._sweep_builders(attempt_id):
+                shutil.rmtree(folders[attempt_id], ignore_errors=True)
+                removed += 1
         return removed
 
-    def _sweep_builders(self, attempt_id: str) -> None:
-        for builder in self._shop.made_builders():
+    def _sweep_builders(self, attempt_id: str) -> bool:
+        """False: something may be left, and the attempt's directory stays as a reminder."""
+        clean = True
+        for builder in self._shop.known_builders():
             try:
                 builder.object.cleanup(attempt_id)
+            except LaunchError as error:
+                log.info("%s: %s cannot clean up now: %s", attempt_id, builder.spec.name, error)
+                clean = False
             except Exception:
                 log.exception("%s: %s could not clean up", attempt_id, builder.spec.name)
+        return clean
 
     def _sweep_runner(self, runner: Runner) -> int:
         try:

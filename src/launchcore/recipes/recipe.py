@@ -45,16 +45,18 @@ class Recipe:
         *,
         bases: Mapping[str, str],
         check: Callable[[], None],
+        content: str | None = None,
     ) -> str:
         """``REPOSITORY:TAG`` of the image; the tag hashes all that determines it (:mod:`.tags`).
 
         :param bases: digests of base images, as far as they are to be part of it.
         :param check: called now and then while the context is read; may raise.
+        :param content: the digest of the context, for who knows it already: it is not read again.
         """
         return image_name(
             plan.destination.repository if plan.destination else None,
             Ingredients(
-                context=digest(self.context, check),
+                context=digest(self.context, check) if content is None else content,
                 dockerfile=self.dockerfile,
                 build_args=self.arguments,
                 bases=bases,

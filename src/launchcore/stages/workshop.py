@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -99,6 +100,13 @@ class Workshop:
         """The builders that are in use."""
         with self._lock:
             return [made for (kind, _, _), made in self._made.items() if kind == "builder"]
+
+    def known_builders(self) -> list[Component[BuilderSpec, Builder]]:
+        """Those in use, and the agent's own, which may have left something before the agent was restarted."""
+        if self.config.builder:
+            with contextlib.suppress(LaunchError):  # what cannot be made has made nothing
+                self.builder(self.config.builder)
+        return self.made_builders()
 
     def _of_plugin(self, name: str) -> Mapping[str, Json]:
         return {} if self.host.has_own_section(name) else self.config.plugins.get(name, {})

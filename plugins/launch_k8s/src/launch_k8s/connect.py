@@ -59,6 +59,17 @@ def choose(settings: ClusterSettings, name: str | None, environ: Mapping[str, st
     return Where(file=expanded, context=context, namespace=namespace)
 
 
+def load_sdk() -> None:
+    """Import it. For who makes a component: the core does that for one at a time.
+
+    Two threads that import the SDK and another package of `requests` at the same moment may each find the
+    other's modules half made.
+    """
+    from kubernetes import client, config
+
+    del client, config
+
+
 class Connection:
     """The SDK's client for one cluster: its addresses, certificates, tokens and their renewal."""
 

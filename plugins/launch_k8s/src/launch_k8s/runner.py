@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from launch_k8s.clusters import Clusters
+from launch_k8s.connect import load_sdk
 from launch_k8s.ender import Ender
 from launch_k8s.errors import ApiAway, ApiError, away
 from launch_k8s.finder import Finder
@@ -31,6 +32,7 @@ from launchcore.plugin import (
 
 def make_runner(settings: ClusterSettings, site: Site) -> KubernetesRunner:
     """The runner on the clusters that settings and environment name. Connects to nothing yet."""
+    load_sdk()
     return KubernetesRunner(Clusters(settings, os.environ), site)
 
 

@@ -9,8 +9,13 @@ from launchcore.plugin import Registry, RegistrySpec, Site, hookimpl
 
 
 def _create(settings: OciSettings, _site: Site) -> Registry:
+    # Here, where components are made one at a time: of two threads that import it, or an SDK that stands on
+    # it, at the same moment, each may find it half made.
+    import requests
+
     from launchcore.builtin.oci.registry import OciRegistry
 
+    del requests
     return OciRegistry(settings)
 
 

@@ -24,6 +24,7 @@ from launchcore.plugin import (
     Given,
     ImageRef,
     Login,
+    Registry,
     Site,
     SourceRef,
     SourceTree,
@@ -48,7 +49,9 @@ class BuilderBench:
         settings: Mapping[str, Any],
         repository: str | None,
         logins: Sequence[Login | CredentialHelper],
+        registry: Registry | None = None,
     ) -> None:
+        """:param registry: what the core asks for digests; without it, it knows of none."""
         self.root = root
         self.spec = load_plugin(plugin).catalog.builder(name).spec
         self.raw = settings
@@ -56,7 +59,8 @@ class BuilderBench:
         self.repository = repository
         self.logins = tuple(logins)
         self.site = make_site(root / "site")
-        self.context = RecordingContext()
+        self.registry = registry
+        self.context = self.new_context()
         self.builder = self.again()
         self._numbers = itertools.count(1)
 
@@ -64,6 +68,12 @@ class BuilderBench:
         """Another builder object: at the same site what a restarted agent has, elsewhere another agent's."""
         made: Any = structure(self.spec.settings, {**self.raw, **settings}, path="builder")
         return self.spec.create(made, site or self.site)
+
+    def new_context(self) -> RecordingContext:
+        """What the core gives to one build."""
+        made = RecordingContext()
+        made.registry = self.registry
+        return made
 
     def elsewhere(self) -> Site:
         """Another agent's site."""

@@ -26,6 +26,7 @@ from launchcore.plugin import (
     LaunchError,
     Login,
     Reason,
+    Registry,
     Secret,
 )
 from launchcore.testing.conformance.build_bench import BuilderBench, Files
@@ -52,6 +53,8 @@ class BuilderConformance(Suite):
     """Where images go; ``None``: they stay where they were built, and nothing is pushed."""
     logins: Sequence[Login | CredentialHelper] = ()
     """What the registry gives to builders."""
+    registry: Registry | None = None
+    """The registry as the core asks it for digests, for a builder that has no engine to ask."""
 
     def example(self, number: int) -> Files:
         """The files of a source that can be built; of another number, another content."""
@@ -73,6 +76,7 @@ class BuilderConformance(Suite):
             settings=self.settings,
             repository=self.repository,
             logins=self.logins,
+            registry=self.registry,
         )
 
     @pytest.fixture
@@ -163,7 +167,7 @@ class BuilderConformance(Suite):
         def build(plan: BuildPlan) -> BuiltImage:
             builder = bench.again()
             barrier.wait()
-            return bench.build(plan, builder=builder, context=RecordingContext())
+            return bench.build(plan, builder=builder, context=bench.new_context())
 
         with ThreadPoolExecutor(4) as pool:
             images = list(pool.map(build, plans))
@@ -212,7 +216,7 @@ class BuilderConformance(Suite):
         If this fails, check that build calls ``context.check()``, and stops what it waits for.
         """
         self._only_if_it_builds(bench)
-        stopped = RecordingContext()
+        stopped = bench.new_context()
         stopped.cancel()
         plan = bench.plan(self._example(bench, 6))
         with pytest.raises(Cancelled):

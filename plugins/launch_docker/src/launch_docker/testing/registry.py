@@ -32,16 +32,24 @@ class RegistryMachine:
     """One ``docker-registry``. ``host`` is what the names of its images begin with."""
 
     def __init__(
-        self, *, login: bool = True, tls: bool = False, user: str = USER, password: str = PASSWORD
+        self,
+        *,
+        login: bool = True,
+        tls: bool = False,
+        user: str = USER,
+        password: str = PASSWORD,
+        address: str = "127.0.0.1",
     ) -> None:
+        """:param address: where it listens; loopback, unless pods have to reach it."""
         self.user, self.password = user, password
         self.root = Path(tempfile.mkdtemp(prefix="lc-registry-", dir="/var/tmp"))
         self.login = login
         self.tls = tls
+        self.address = address
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((address, 0))
             self.port = int(free.getsockname()[1])
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{address}:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,7 +101,7 @@ class RegistryMachine:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with socket.create_connection((self.address, self.port), timeout=1):
                 pass
             if not self.tls:
                 urllib.request.urlopen(f"http://{self.host}/v2/", timeout=2).close()
@@ -125,6 +133,18 @@ class RegistryMachine:
 
     def _certificate(self) -> None:
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        command += ["-keyout", str(self.root / "key.pem"), "-out", str(self.ca), "-subj", "/CN=127.0.0.1"]
-        command += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"]
+        command += [
+            "-keyout",
+            str(self.root / "key.pem"),
+            "-out",
+            str(self.ca),
+            "-subj",
+            f"/CN={self.address}",
+        ]
+        command += [
+            "-addext",
+            f"subjectAltName=IP:{self.address}",
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+        ]
         subprocess.run(command, check=True, capture_output=True)

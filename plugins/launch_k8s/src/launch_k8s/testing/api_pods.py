@@ -169,6 +169,9 @@ class Machine:
         where, name, uid = meta["namespace"], meta["name"], meta["uid"]
         container = pod["spec"]["containers"][0]
         environment, places = self._mounted(pod, container)
+        words = self._root / uid / "termination-log"
+        words.parent.mkdir(parents=True, exist_ok=True)
+        places[container.get("terminationMessagePath") or "/dev/termination-log"] = str(words)
         command = [
             word.replace("$$", "$") for key in ("command", "args") for word in container.get(key) or ()
         ]
@@ -197,6 +200,7 @@ class Machine:
             log.add(line)
         code = process.wait()
         process.stdout.close()
+        message = words.read_text() if words.exists() else ""
         shutil.rmtree(self._root / uid, ignore_errors=True)
         log.end()
         code = 128 - code if code < 0 else code
@@ -205,6 +209,7 @@ class Machine:
             "reason": "Error" if code else "Completed",
             "startedAt": started,
             "finishedAt": now(),
+            "message": message,
         }
         self._status(where, name, container, "Failed" if code else "Succeeded", {"terminated": end})
         del self._processes[uid]
