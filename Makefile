@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-live test-doors test-http test-postgresql test-http-postgresql test-fast check lint docs transcript lock bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-live test-live-engine test-live-cluster test-doors test-http test-postgresql test-http-postgresql test-fast check lint docs transcript lock bench cluster-up cluster-down clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -27,8 +27,16 @@ demo: setup ## a queue, an agent and a small training job, watched from start to
 test: setup ## every test that needs no live engine, cluster or cloud
 	$(BIN)/pytest -m "not live" -n 2 $(PYTEST_ARGS)
 
-test-live: setup ## the tests on real engines, which they start themselves; none may be skipped
-	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(PYTEST_ARGS)
+test-live: test-live-engine test-live-cluster ## the tests on real engines and clusters; none may be skipped
+
+# Neither lane touches what the other one has started, so that both may go on at the same time.
+CLUSTER := plugins/launch_k8s plugins/launch_kaniko tests/live/kubernetes tests/live/kaniko
+
+test-live-engine: setup ## those that need a Docker engine, Podman, PostgreSQL
+	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(CLUSTER:%=--ignore %) -o cache_dir=.pytest_cache/engine $(PYTEST_ARGS)
+
+test-live-cluster: setup ## those that need a Kubernetes cluster
+	LAUNCHCORE_REQUIRE_LIVE=1 $(BIN)/pytest -m live $(CLUSTER) -o cache_dir=.pytest_cache/cluster $(PYTEST_ARGS)
 
 # The queue's suites, unchanged, by the other ways to a queue: the doors are where both sides come in.
 DOORS := tests/store tests/queues -m "not live" -n 2
