@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import os
 import socket
 import statistics
 import subprocess
@@ -99,7 +100,8 @@ def claim_complete(url: str, count: int) -> float:
 
     def claims(_: int) -> None:
         while left[0] > 0:
-            found = client.claim(agent(), [QUEUE], limit=PIECE, lease_seconds=LEASE, wait=1.0)
+            limit = min(PIECE, left[0])
+            found = client.claim(agent(), [QUEUE], limit=limit, lease_seconds=LEASE, wait=1.0)
             with lock:
                 waiting.extend(found)
                 left[0] -= len(found)
@@ -120,10 +122,10 @@ def claim_complete(url: str, count: int) -> float:
     return count / seconds
 
 
-def spent(process: psutil.Process | None) -> float:
-    """Processor seconds of a process and its children so far."""
-    if process is None:
-        return 0.0
+def spent(process: psutil.Process) -> float:
+    """Processor seconds so far: of this process, or of another one and its children."""
+    if process.pid == os.getpid():
+        return time.process_time()
     total = 0.0
     for each in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -250,7 +252,7 @@ def idle_agents(url: str, process: psutil.Process, count: int, seconds: float) -
 
 def on(database: str, *, quick: bool, postgres: psutil.Process | None = None) -> dict[str, Any]:
     """All figures of one database. ``postgres``: the server that it is on."""
-    count = 400 if quick else 3000
+    count = 800 if quick else 3000
     with server(database) as (url, process):
         service = open_service(url)
         service.create_queue(QUEUE, QueueConfig(type="process"))
