@@ -138,7 +138,7 @@ def _executor() -> Path:
     folder = built("kaniko")
     if folder is None:
         unavailable("Kaniko's executor is not built: scripts/cluster/build kaniko (minutes, once)")
-    return Path(folder, "executor")
+    return Path(str(folder), "executor")
 
 
 def _bucket(endpoint: str) -> None:
