@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import tarfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,12 @@ import attrs
 import pytest
 from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine, missing_registry
 from launch_kaniko.manifest import MANAGER
-from launch_kaniko.testing.image import EXECUTOR, fill
+from launch_kaniko.testing.image import ENVIRON, EXECUTOR, fill
 from launch_kaniko.testing.model.registry import CONFIG, LAYER, MANIFEST, Registries, auth, digest_of
 
 from launchcore.builtin.oci.registry import OciRegistry
 from launchcore.builtin.oci.settings import OciSettings
-from scripts.cluster import images
+from scripts.cluster import built, images
 from tests.live.kubernetes.cluster import LiveCluster, unavailable
 
 BUILDS = f"app.kubernetes.io/managed-by={MANAGER}"
@@ -121,13 +122,23 @@ def running_place(cluster: LiveCluster) -> Iterator[Place]:
         cluster.own.trust_registry(registry.host, registry.ca)
         cluster.own.load(
             EXECUTOR,
-            fill(images.python),
+            fill(_executor(), images.python),
             user="0:0",
-            environ=["PATH=/usr/local/bin:/bin:/kaniko", "HOME=/root"],
+            environ=ENVIRON,
         )
         place = Place(cluster=cluster, registry=registry, endpoint=endpoint, base=f"{registry.host}/base:1")
         _push_base(place)
         yield place
+
+
+def _executor() -> Path:
+    """The real one; ``LAUNCHCORE_KANIKO_EXECUTOR`` names another."""
+    if said := os.environ.get("LAUNCHCORE_KANIKO_EXECUTOR"):
+        return Path(said)
+    folder = built("kaniko")
+    if folder is None:
+        unavailable("Kaniko's executor is not built: scripts/cluster/build kaniko (minutes, once)")
+    return Path(str(folder), "executor")
 
 
 def _bucket(endpoint: str) -> None:

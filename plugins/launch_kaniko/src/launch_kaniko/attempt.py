@@ -29,6 +29,8 @@ PATIENCE: Final = 15.0
 PENDING: Final = 3.0
 """Seconds between two looks at what waits: time passes without news. After them somebody asks why there is no
 pod."""
+SETTLED: Final = 5.0
+"""Seconds within which a Job tells why its pod was stopped."""
 REOPEN: Final = 1.0
 """Seconds between two tries to read a log."""
 CONFIRM: Final = 1.0
@@ -171,6 +173,8 @@ class Building:
             if status.phase.final:
                 status, look = self._confirmed(status, look, job)
                 self._rest(look)
+                if status.phase is Phase.FAILED and self._progress.last is None:
+                    status, look = self._settled(look, job)
                 return status, look
             self._tell(status)
             if self._follow(look):
@@ -197,6 +201,27 @@ class Building:
             look = attrs.evolve(look, pods=pods or look.pods)
             status = self._status(look, job, 0.0)
         return status, look
+
+    def _settled(self, look: Look, job: Thing) -> tuple[RunStatus, Look]:
+        """The executor has ended without a word: somebody has stopped it, and the Job will say who.
+
+        It ends with any exit code when it is asked to stop.
+
+        :raises Gone: the Job is being removed, or has been.
+        """
+        until = time.monotonic() + SETTLED
+        while look.job is None or not _finished(look.job):
+            found = self._cluster.find(job["metadata"]["name"])
+            if found is None or found["metadata"]["uid"] != job["metadata"]["uid"]:
+                raise Gone
+            look = attrs.evolve(look, job=found)
+            if not _finished(found) and found["metadata"].get("deletionTimestamp"):
+                raise Gone
+            if time.monotonic() > until:
+                break
+            self._context.check()
+            time.sleep(0.2)
+        return self._status(look, job, 0.0), look
 
     def _status(self, look: Look, job: Thing, waited: float) -> RunStatus:
         events = self._cluster.events(job["metadata"]["uid"]) if not look.pods and waited > PENDING else ()

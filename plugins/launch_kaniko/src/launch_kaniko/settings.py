@@ -13,7 +13,7 @@ from launch_kaniko.store_places import parse_store
 from launchcore.plugin import Json, setting
 from launchcore.recipes.settings import RecipeSettings
 
-IMAGE: Final = "ghcr.io/osscontainertools/kaniko:v1.28.5"
+IMAGE: Final = "ghcr.io/osscontainertools/kaniko:v1.27.5"
 """The executor. Another version by setting; by digest, if need be."""
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,400}")
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")

@@ -1,13 +1,12 @@
 """The executor's image for the live tests, made of files of this machine.
 
-``LAUNCHCORE_KANIKO_EXECUTOR`` names a real executor (a static program, as ``go build`` makes it); without it,
-the image has the model (:mod:`launch_kaniko.testing.model`) and a Python to run it.
+It has the real executor, a static program as ``go build`` makes it, where there is one; otherwise the model
+(:mod:`launch_kaniko.testing.model`), and a Python to run it.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,20 +22,25 @@ sys.exit(main(sys.argv[1:], os.environ))
 """
 
 
-def real_executor() -> Path | None:
-    """The real one, where there is one."""
-    said = os.environ.get("LAUNCHCORE_KANIKO_EXECUTOR")
-    return Path(said) if said else None
+ENVIRON: Final = (
+    "PATH=/usr/local/bin:/bin:/kaniko",
+    "HOME=/root",
+    "USER=root",
+    "SSL_CERT_DIR=/kaniko/ssl/certs",
+)
+"""What the executor's own image sets."""
 
 
-def fill(python: Callable[[tarfile.TarFile], None]) -> Callable[[tarfile.TarFile], None]:
+def fill(
+    program: Path | None, python: Callable[[tarfile.TarFile], None]
+) -> Callable[[tarfile.TarFile], None]:
     """What goes into the image.
 
+    :param program: the real executor.
     :param python: adds a Python with its library.
     """
 
     def add(tar: tarfile.TarFile) -> None:
-        program = real_executor()
         if program is not None:
             _file(tar, "kaniko/executor", program.read_bytes(), 0o755)
         else:

@@ -3,5 +3,5 @@ contexts and logins, says the same words, and does build and push images. Standa
 
 It knows a part of the Dockerfile language (FROM, ARG, ENV, RUN, COPY, WORKDIR, USER, CMD, ENTRYPOINT, LABEL),
 builds below a directory instead of in its own root, and takes snapshots by attributes. What the real one
-does beyond that, it cannot show: ``LAUNCHCORE_KANIKO_EXECUTOR`` names a real one for the live tests.
+does beyond that, it cannot show: the live tests run the real one.
 """
