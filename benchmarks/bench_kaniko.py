@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine, missing_registry
-from launch_kaniko.testing.model.registry import CONFIG, MANIFEST, Registries, auth
+from launch_kaniko.testing.registries import CONFIG, MANIFEST, Registries, auth
 
 from launchcore.builtin.oci.registry import OciRegistry
 from launchcore.builtin.oci.settings import OciSettings

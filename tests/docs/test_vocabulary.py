@@ -45,14 +45,6 @@ ACCOUNT_WORDS = {
 
 ALLOWED_IN_PLUGINS: dict[tuple[str, str], str] = {
     (
-        "launch_kaniko/src/launch_kaniko/testing/model/context.py",
-        "aws",
-    ): "the model reads a bucket as the executor does, by the variables of its client",
-    (
-        "launch_kaniko/src/launch_kaniko/testing/model/context.py",
-        "amazonaws",
-    ): "the same client's address",
-    (
         "launch_kaniko/src/launch_kaniko/store_places.py",
         "azure",
     ): "what people write for az://, and are told so",

@@ -150,8 +150,8 @@ def test_without_a_cache() -> None:
 
 
 def test_its_flags_are_the_executors() -> None:
-    """Those that the model knows are those of the executor's source."""
-    from launch_kaniko.testing.model.flags import parse
+    """As its source has them."""
+    from launch_kaniko.testing.flags import parse
 
     order = make_order(
         {

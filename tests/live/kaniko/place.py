@@ -17,7 +17,7 @@ import pytest
 from launch_docker.testing.registry import PASSWORD, USER, RegistryMachine, missing_registry
 from launch_kaniko.manifest import MANAGER
 from launch_kaniko.testing.image import ENVIRON, EXECUTOR, fill
-from launch_kaniko.testing.model.registry import CONFIG, LAYER, MANIFEST, Registries, auth, digest_of
+from launch_kaniko.testing.registries import CONFIG, LAYER, MANIFEST, Registries, auth, digest_of
 
 from launchcore.builtin.oci.registry import OciRegistry
 from launchcore.builtin.oci.settings import OciSettings
@@ -94,7 +94,7 @@ class Place:
 
     def client(self) -> Registries:
         return Registries(
-            {self.registry.host: auth(USER, PASSWORD)},
+            {self.registry.host: auth(self.registry.user, self.registry.password)},
             authorities={self.registry.host: str(self.registry.ca)},
         )
 
@@ -122,13 +122,18 @@ def running_place(cluster: LiveCluster) -> Iterator[Place]:
         cluster.own.trust_registry(registry.host, registry.ca)
         cluster.own.load(
             EXECUTOR,
-            fill(_executor(), images.python),
+            fill(_executor()),
             user="0:0",
             environ=ENVIRON,
         )
-        place = Place(cluster=cluster, registry=registry, endpoint=endpoint, base=f"{registry.host}/base:1")
-        _push_base(place)
-        yield place
+        yield with_base(cluster, registry, endpoint)
+
+
+def with_base(cluster: LiveCluster, registry: RegistryMachine, endpoint: str) -> Place:
+    """A place whose registry has the base image."""
+    place = Place(cluster=cluster, registry=registry, endpoint=endpoint, base=f"{registry.host}/base:1")
+    _push_base(place)
+    return place
 
 
 def _executor() -> Path:

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.live]
 class World(KubernetesWorld):
     """Its agents build with Kaniko, what a git repository has."""
 
-    def __init__(self, root: Path, place: Place) -> None:
+    def __init__(self, root: Path, place: Place, **queue: Any) -> None:
         super().__init__(root, place.cluster)
         self.place = place
         self.config = root / "agent.yaml"
@@ -33,7 +33,7 @@ class World(KubernetesWorld):
         self.source = root / "source"
         self.source.mkdir()
         self.git("init", "--quiet", "--initial-branch=main")
-        self.queue()
+        self.queue(**queue)
 
     def configure(self, **builder: Any) -> None:
         said = {

@@ -1,8 +1,4 @@
-"""The executor's image for the live tests, made of files of this machine.
-
-It has the real executor, a static program as ``go build`` makes it, where there is one; otherwise the model
-(:mod:`launch_kaniko.testing.model`), and a Python to run it.
-"""
+"""The executor's image for the live tests: the real program, as ``go build`` makes it."""
 
 from __future__ import annotations
 
@@ -13,15 +9,6 @@ from pathlib import Path
 from typing import Final
 
 EXECUTOR: Final = "launchcore.test/kaniko:1"
-_MODEL: Final = b"""#!/bin/python3
-import sys
-sys.path.insert(0, "/kaniko/lib")
-import os
-from model.executor import main
-sys.exit(main(sys.argv[1:], os.environ))
-"""
-
-
 ENVIRON: Final = (
     "PATH=/usr/local/bin:/bin:/kaniko",
     "HOME=/root",
@@ -31,23 +18,11 @@ ENVIRON: Final = (
 """What the executor's own image sets."""
 
 
-def fill(
-    program: Path | None, python: Callable[[tarfile.TarFile], None]
-) -> Callable[[tarfile.TarFile], None]:
-    """What goes into the image.
-
-    :param program: the real executor.
-    :param python: adds a Python with its library.
-    """
+def fill(program: Path) -> Callable[[tarfile.TarFile], None]:
+    """What goes into the image. :param program: the executor, a static program."""
 
     def add(tar: tarfile.TarFile) -> None:
-        if program is not None:
-            _file(tar, "kaniko/executor", program.read_bytes(), 0o755)
-        else:
-            python(tar)
-            _file(tar, "kaniko/executor", _MODEL, 0o755)
-            for path in sorted(Path(__file__).with_name("model").glob("*.py")):
-                _file(tar, f"kaniko/lib/model/{path.name}", path.read_bytes(), 0o644)
+        _file(tar, "kaniko/executor", program.read_bytes(), 0o755)
         for name in ("etc/ssl/certs/ca-certificates.crt",):
             found = Path("/", name)
             if found.exists():

@@ -1,4 +1,4 @@
-"""The part of the registry protocol that an executor needs (OCI distribution specification, 1.1)."""
+"""A small client of image registries, for what tests put there and look at. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -46,30 +45,18 @@ class Registries:
         self._unverified = unverified
         self._authorities = authorities or {}
 
-    def has(self, repository: str, reference: str) -> bool:
-        try:
-            self._ask("HEAD", repository, f"manifests/{reference}")
-        except Missing:
-            return False
-        return True
-
     def manifest(self, repository: str, reference: str) -> tuple[dict[str, Any], str]:
         """A manifest, and its digest."""
+        data, digest = self.text(repository, reference)
+        return json.loads(data), digest
+
+    def text(self, repository: str, reference: str) -> tuple[bytes, str]:
+        """A manifest as it stands there, and its digest."""
         data, _ = self._ask("GET", repository, f"manifests/{reference}")
-        return json.loads(data), digest_of(data)
+        return data, digest_of(data)
 
     def blob(self, repository: str, digest: str) -> bytes:
         return self._ask("GET", repository, f"blobs/{digest}")[0]
-
-    def check_push(self, repository: str) -> None:
-        """Whether an upload may begin; it is given up at once."""
-        _, headers = self._ask("POST", repository, "blobs/uploads/", body=b"")
-        location = headers.get("Location")
-        if location:
-            try:
-                self._send("DELETE", repository, self._absolute(repository, location))
-            except RegistryError:
-                return
 
     def push_blob(self, repository: str, data: bytes) -> str:
         digest = digest_of(data)
@@ -134,12 +121,6 @@ class Registries:
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def auths_of(config: Path) -> dict[str, str]:
-    """What a docker ``config.json`` says about each host."""
-    said = json.loads(config.read_text()) if config.exists() else {}
-    return {host: entry["auth"] for host, entry in (said.get("auths") or {}).items()}
 
 
 def auth(user: str, password: str) -> str:
