@@ -225,3 +225,12 @@ def test_the_repository_is_only_the_repository() -> None:
 def test_an_image_does_not_look_like_a_container_of_ours() -> None:
     labels = image_labels({OWNER_LABEL: "me", ATTEMPT_LABEL: "r-1", "other": "x"})
     assert labels == {"launchcore.image.owner": "me", "launchcore.image.attempt": "r-1", "other": "x"}
+
+
+def test_packed_below_a_directory(tmp_path: Path) -> None:
+    """For who unpacks it where something else is."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("x")
+    packed = b"".join(pack(collect(tmp_path), lambda: None, under="context"))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert tar.getnames() == ["context", "context/folder", "context/folder/a"]

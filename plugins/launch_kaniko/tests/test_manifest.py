@@ -125,6 +125,7 @@ def test_the_command_line() -> None:
     said = arguments(order)
     for wanted in (
         "--context=s3://bucket/contexts/launch-0.tar.gz",
+        "--context-sub-path=context",
         "--dockerfile=Dockerfile",
         f"--destination={NAME}",
         "--destination=mirror.example.com/m:0123456789abcdef",

@@ -131,8 +131,14 @@ def digest(context: Context, check: Callable[[], None]) -> str:
     return total.hexdigest()
 
 
-def pack(context: Context, check: Callable[[], None]) -> Iterator[bytes]:
-    """The tar, piece by piece; never whole in memory. The same context gives the same bytes."""
+def pack(context: Context, check: Callable[[], None], *, under: str | None = None) -> Iterator[bytes]:
+    """The tar, piece by piece; never whole in memory. The same context gives the same bytes.
+
+    :param under: a directory in the tar that everything is below.
+    """
+    if under is not None:
+        yield from pack(Context(entries=(Entry(name=under, kind="d"), *_moved(context, under))), check)
+        return
     for entry in context.entries:
         check()
         info = tarfile.TarInfo(entry.name)
@@ -146,6 +152,10 @@ def pack(context: Context, check: Callable[[], None]) -> Iterator[bytes]:
                 yield piece
             yield b"\0" * (-entry.size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _moved(context: Context, under: str) -> Iterator[Entry]:
+    return (attrs.evolve(entry, name=f"{under}/{entry.name}") for entry in context.entries)
 
 
 def _content(entry: Entry) -> Iterator[bytes]:

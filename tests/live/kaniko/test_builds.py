@@ -97,6 +97,15 @@ def test_built_once_then_found_then_from_cached_layers(bench: Bench) -> None:
     assert any("No cached layer found for cmd RUN cat" in line for line in bench.context.lines)
 
 
+def test_an_image_has_the_sources_files_and_no_others(bench: Bench) -> None:
+    """The executor leaves the archive that it has fetched beside what it has unpacked."""
+    files = bench.files("WORKDIR /code", "COPY . .", "RUN ls -A /code", word=unique())
+    bench.build(files)
+    listed = [line.strip() for line in bench.context.lines]
+    assert "word" in listed
+    assert not [line for line in listed if line.endswith(".tar.gz") and " " not in line]
+
+
 def test_a_build_secret_is_in_no_layer(bench: Bench) -> None:
     canary = f"canary-{unique()}"
     step = "RUN --mount=type=secret,id=TOKEN wc -c < /run/secrets/TOKEN"

@@ -14,7 +14,13 @@ from typing import Any, Final
 from launch_k8s.manifest_pod import literal
 
 from launch_kaniko.order import Order, cache_repository, destinations
-from launch_kaniko.places import CONFIG_FOLDER, access_path, certificate_path, secret_path
+from launch_kaniko.places import (
+    CONFIG_FOLDER,
+    CONTEXT_FOLDER,
+    access_path,
+    certificate_path,
+    secret_path,
+)
 from launchcore.plugin import LaunchError, Reason, Secret, SecretFile
 
 DIGEST_FILE: Final = "/dev/termination-log"
@@ -41,6 +47,7 @@ def arguments(order: Order) -> list[str]:
 def _flags(order: Order) -> Iterator[tuple[str, str]]:
     settings = order.settings
     yield "context", order.sight.context
+    yield "context-sub-path", CONTEXT_FOLDER
     yield "dockerfile", order.dockerfile
     for name in destinations(order):
         yield "destination", name

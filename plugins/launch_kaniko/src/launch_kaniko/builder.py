@@ -22,6 +22,7 @@ from launch_kaniko.attempt import Building, Built, Gone
 from launch_kaniko.cluster import BuildCluster
 from launch_kaniko.credentials import DOCKER_CONFIG_FILES
 from launch_kaniko.order import Order, cache_repository
+from launch_kaniko.places import CONTEXT_FOLDER
 from launch_kaniko.settings import BuilderSettings
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_places import check_store, parse_store, sight
@@ -185,7 +186,8 @@ class KanikoBuilder:
             context.log(f"building from {recipe.origin}: its context is in {self.place.url} already ({size})")
             return
         context.log(f"building from {recipe.origin}: its context goes to {self.place.url} ({size})")
-        store.put(content, pack(recipe.context, context.check), context.check)
+        packed = pack(recipe.context, context.check, under=CONTEXT_FOLDER)
+        store.put(content, packed, context.check)
 
     def _bases(self, recipe: Recipe, repository: str, context: StageContext) -> dict[str, str]:
         """Digests of the base images, when they are to be part of the tag: of the run's registry only."""

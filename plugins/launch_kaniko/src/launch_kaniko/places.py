@@ -9,6 +9,9 @@ from typing import Final
 
 from launch_k8s.manifest_secrets import file_name
 
+CONTEXT_FOLDER: Final = "context"
+"""In the packed context, what the build sees is below it: beside it the executor leaves the archive that it
+has fetched, which a `COPY . .` would otherwise take into the image."""
 CONFIG_FOLDER: Final = "/kaniko/.docker"
 GIVEN_FOLDER: Final = "/kaniko/launch"
 

@@ -31,7 +31,7 @@ def main() -> int:
         print(f"Error: error resolving source context: open {path}: no such file or directory")
         return 1
     with tarfile.open(path) as tar:
-        file = tar.extractfile(said["dockerfile"][-1])
+        file = tar.extractfile(f"{said['context-sub-path'][-1]}/{said['dockerfile'][-1]}")
         assert file is not None
         text = file.read().decode()
     for line in text.splitlines():
