@@ -174,3 +174,13 @@ def test_the_database_stays_private(launch: Launch, tmp_path: Path) -> None:
     launch("queue", "create", "default", "--type", "process")
 
     assert (tmp_path / "queue" / "queue.db").stat().st_mode & 0o077 == 0
+
+
+def test_doctor_looks_at_the_configuration_that_it_is_given(launch: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "an-agents.yaml"
+    file.write_text("registry: {type: harbour}\n")
+    result = launch("doctor", "--config", str(file), "--json")
+
+    (found,) = [check for check in result.json if check["name"] == "configuration"]
+    assert found["verdict"] == "failed"
+    assert "harbour" in found["detail"]

@@ -52,7 +52,8 @@ def check(config: File = None, as_json: AsJson = False, base_url: BaseUrl = None
             hint = f"; hint: {problem.hint}" if problem.hint else ""
             emit(f"{problem.path}: {problem.message}{hint}")
         where = file or "the defaults (there is no file)"
-        say(f"{where}: {len(problems)} problems" if problems else f"{where}: good")
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        say(f"{where}: {count}" if problems else f"{where}: good")
     return Exit.USAGE if problems else Exit.OK
 
 

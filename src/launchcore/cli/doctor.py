@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,10 @@ from launchcore.cli.errors import usage
 from launchcore.cli.exits import Exit
 from launchcore.cli.options import AsJson, BaseUrl
 from launchcore.cli.output import emit, emit_json, me, say
-from launchcore.cli.service import host_of, loaded_config, service
+from launchcore.cli.service import host_of, loaded_config, open_configured
 
 if TYPE_CHECKING:
+    from launchcore.config.values import AgentConfig
     from launchcore.plugin import Check, CheckResult
     from launchcore.queues.base import RunInfo, Service
 
@@ -38,6 +40,10 @@ def doctor(
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="TIME", help="How long to wait for the canary.")
     ] = "2m",
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="An agent's configuration, not the usual one."),
+    ] = None,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
 ) -> int:
@@ -52,12 +58,14 @@ def doctor(
 
     with usage():
         patience = parse_duration(timeout)
-    loaded = loaded_config(base_url)
+    loaded = loaded_config(base_url, config)
     host = host_of(loaded.config)
     checks = [("launchcore", check) for check in core_checks(loaded, host)]
     checks += [*host.calls.checks(), *runner_checks(loaded, host)]
     if canary:
-        checks.append(("launchcore", Check(name="canary", run=lambda: _canary(base_url, queue, patience))))
+        checks.append(
+            ("launchcore", Check(name="canary", run=lambda: _canary(loaded.config, queue, patience)))
+        )
     results = _run(checks, quiet=as_json)
     if as_json:
         emit_json(results)
@@ -96,14 +104,17 @@ def _print(name: str, plugin: str, result: CheckResult) -> None:
         emit(f"  {' ' * len(name)}  try: {result.hint}")
 
 
-def _canary(base_url: str | None, queue: str, patience: float) -> CheckResult:
+def _canary(config: AgentConfig, queue: str, patience: float) -> CheckResult:
     """Submit a run that prints a word, wait for its end, and look for the word in its log."""
     from launchcore.cli.source import make_source
     from launchcore.cli.source_options import SourceFlags
     from launchcore.plugin import CheckResult, CheckVerdict, Limits, RunSpec, RunState
 
     word = f"canary {time.time_ns():x}"
-    with tempfile.TemporaryDirectory(prefix="launch-canary-") as directory, service(base_url) as queues:
+    with (
+        tempfile.TemporaryDirectory(prefix="launch-canary-") as directory,
+        closing(open_configured(config)) as queues,
+    ):
         info = queues.queue(queue)
         if not info.agents:
             return CheckResult(
@@ -112,7 +123,6 @@ def _canary(base_url: str | None, queue: str, patience: float) -> CheckResult:
                 hint=f"launch agent --queue {queue}",
             )
         Path(directory, "canary.py").write_text("import sys\nprint(*sys.argv[1:])\n", encoding="utf-8")
-        config = loaded_config(base_url).config
         source = make_source(SourceFlags(directory=Path(directory)), queues, config, lambda _: None)
         spec = RunSpec(
             source=source,

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from launchcore.queues.base import Service
 
 
-def loaded_config(base_url: str | None) -> LoadedConfig:
-    """The configuration of whoever calls; ``base_url`` is the flag, if it was given."""
+def loaded_config(base_url: str | None, path: Path | None = None) -> LoadedConfig:
+    """The configuration of whoever calls; ``base_url`` and ``path`` are the flags, if they were given."""
     from launchcore.config.load import load_config
 
     flags: dict[str, object] = {} if base_url is None else {"base_url": base_url}
-    return load_config(path=None, environ=os.environ, flags=flags)
+    return load_config(path=path, environ=os.environ, flags=flags)
 
 
 def host_of(config: AgentConfig) -> Host:
