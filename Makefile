@@ -68,6 +68,7 @@ lint: setup ## ruff, mypy --strict, import rules, the lock: `make check` without
 
 docs: setup ## write the generated parts of the docs again
 	$(BIN)/python -m scripts.reference
+	$(BIN)/python -m launchcore.cli.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 transcript: setup ## run the demo and put its output into README.md
 	$(BIN)/python -m scripts.transcript

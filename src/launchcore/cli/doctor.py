@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,9 +64,8 @@ def doctor(
     checks = [("launchcore", check) for check in core_checks(loaded, host)]
     checks += [*host.calls.checks(), *runner_checks(loaded, host)]
     if canary:
-        checks.append(
-            ("launchcore", Check(name="canary", run=lambda: _canary(loaded.config, queue, patience)))
-        )
+        run = partial(_canary, loaded.config, queue, patience)
+        checks.append(("launchcore", Check(name="canary", run=run)))
     results = _run(checks, quiet=as_json)
     if as_json:
         emit_json(results)
@@ -111,10 +111,8 @@ def _canary(config: AgentConfig, queue: str, patience: float) -> CheckResult:
     from launchcore.plugin import CheckResult, CheckVerdict, Limits, RunSpec, RunState
 
     word = f"canary {time.time_ns():x}"
-    with (
-        tempfile.TemporaryDirectory(prefix="launch-canary-") as directory,
-        closing(open_configured(config)) as queues,
-    ):
+    folder = tempfile.TemporaryDirectory(prefix="launch-canary-")
+    with folder as directory, closing(open_configured(config)) as queues:
         info = queues.queue(queue)
         if not info.agents:
             return CheckResult(

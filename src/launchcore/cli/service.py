@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launchcore.config.load import LoadedConfig
     from launchcore.config.values import AgentConfig
     from launchcore.host import Host
