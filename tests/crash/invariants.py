@@ -9,12 +9,17 @@ from launchcore.queues.base import RunInfo
 from tests.crash.world import World, expected_log, wait_until
 
 
-def check_all(world: World, runs: list[RunInfo], *, limit: int, lines: int = 20) -> None:
-    """I1 to I6 over a finished history in which every run was to succeed."""
+def check_all(
+    world: World, runs: list[RunInfo], *, limit: int, lines: int = 20, left_seconds: float = 30.0
+) -> None:
+    """I1 to I6 over a finished history in which every run was to succeed.
+
+    :param left_seconds: what is left has to be gone by then.
+    """
     starts_once(world)
     every_run_ended(runs)
     never_above(world, limit)
-    nothing_left(world)
+    nothing_left(world, seconds=left_seconds)
     for run in runs:
         log_is_exact(world, run, lines)
     terminal_states_stay(world, runs)

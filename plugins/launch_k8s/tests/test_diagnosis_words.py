@@ -177,7 +177,7 @@ LIMITED = "429 Too Many Requests - Server message: toomanyrequests: You have rea
 )
 def test_images_that_will_never_come(message: str, words: str) -> None:
     for reason in ("ErrImagePull", "ImagePullBackOff"):
-        status = waits(reason, message, 20)
+        status = waits(reason, message, 50)
         assert status.failure is not None
         assert (status.failure.reason, status.failure.fault) == (Reason.IMAGE_PULL, Fault.USER)
         assert words in status.failure.detail
@@ -186,6 +186,16 @@ def test_images_that_will_never_come(message: str, words: str) -> None:
 @pytest.mark.parametrize("message", [NOT_THERE, NO_LOGIN])
 def test_a_pull_secret_may_come_a_moment_late(message: str) -> None:
     assert waits("ErrImagePull", message, 4).phase is Phase.PENDING
+
+
+@pytest.mark.parametrize("message", [NO_LOGIN, DENIED])
+def test_a_node_that_is_refused_tries_once_more(message: str) -> None:
+    """It may not have seen the pull secret the first time, and its second try may be 25 s later."""
+    assert waits("ImagePullBackOff", message, 30).phase is Phase.PENDING
+
+
+def test_an_image_that_is_not_there_is_given_up_soon() -> None:
+    assert waits("ImagePullBackOff", NOT_THERE, 20).failure is not None
 
 
 @pytest.mark.parametrize("message", [AWAY, LIMITED, "unexpected status code 503 Service Unavailable", ""])

@@ -120,6 +120,7 @@ def test_the_run_ends_while_no_agent_lives(world: KubernetesWorld) -> None:
     assert [len(run.attempts) for run in runs] == [1]
 
 
+@pytest.mark.timeout(240)
 def test_the_api_server_is_killed(world: KubernetesWorld, own_cluster: Cluster) -> None:
     """Losing sight is not failure: runs go on, nothing of a log is missing, nothing starts twice."""
     world.recording_queue(max_running=2)
@@ -135,7 +136,8 @@ def test_the_api_server_is_killed(world: KubernetesWorld, own_cluster: Cluster) 
     own_cluster.start_api()
     runs = world.finished(seconds=90)
 
-    invariants.check_all(world, runs, limit=2, lines=60)
+    # The cluster's own collector removes the pods of a Job, and has lost sight of the API, too.
+    invariants.check_all(world, runs, limit=2, lines=60, left_seconds=80)
 
 
 def test_the_kubelet_is_killed(world: KubernetesWorld, own_cluster: Cluster) -> None:
@@ -153,6 +155,7 @@ def test_the_kubelet_is_killed(world: KubernetesWorld, own_cluster: Cluster) -> 
     invariants.check_all(world, runs, limit=2, lines=60)
 
 
+@pytest.mark.timeout(240)
 def test_the_agent_and_the_api_server_are_killed(world: KubernetesWorld, own_cluster: Cluster) -> None:
     """Another agent adopts as soon as it can see."""
     world.recording_queue(max_running=2)
@@ -164,4 +167,4 @@ def test_the_agent_and_the_api_server_are_killed(world: KubernetesWorld, own_clu
     own_cluster.start_api()
     runs = world.finished(seconds=90)
 
-    invariants.check_all(world, runs, limit=2, lines=30)
+    invariants.check_all(world, runs, limit=2, lines=30, left_seconds=80)

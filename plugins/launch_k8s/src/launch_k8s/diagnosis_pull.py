@@ -11,7 +11,13 @@ from launch_k8s.times import roughly
 from launchcore.plugin import Failure, Fault, Reason
 
 SURE_AFTER: Final = 15.0
-"""Seconds after which a node has tried twice: a pull secret that came late has been seen."""
+"""Seconds after which what a node says of an image will not change."""
+REFUSED_AFTER: Final = 45.0
+"""Seconds after which a node that is refused has tried again. The first time it may not have seen the pull
+secret yet: the API server tells it only when it knows that the pod is the node's, and a kubelet then pulls
+without a login. It tries again after 10 s or when it next looks at the pod, which may be 15 s later.
+https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff
+"""
 PATIENCE: Final = 300.0
 """Seconds for which a registry may be away."""
 PULL_STATES: Final = frozenset(
@@ -72,8 +78,10 @@ def pull_trouble(
         )
     elif sort == "platform":
         final = _failure("there is none for the node's platform", cause, "build it for the cluster's nodes")
-    elif sort in ("absent", "auth") and waited >= SURE_AFTER:
-        final = _absent(cause) if sort == "absent" else _no_login(cause)
+    elif sort == "absent" and waited >= SURE_AFTER:
+        final = _absent(cause)
+    elif sort == "auth" and waited >= REFUSED_AFTER:
+        final = _no_login(cause)
     elif waited >= PATIENCE:
         final = failure(
             Reason.IMAGE_PULL,
