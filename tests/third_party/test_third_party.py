@@ -29,6 +29,7 @@ service = open_service(sys.argv[1])
 service.create_queue("hello", QueueConfig(type="hello-runner"))
 run = service.submit("hello", RunSpec(
     source=SourceRef(type="hello", fields={"name": "world"}), command=("cat", "hello.txt")))
+print("submitted", flush=True)
 deadline = time.monotonic() + 60
 while not run.state.final and time.monotonic() < deadline:
     run = service.wait(run.id, run.changes, timeout=5)
@@ -87,6 +88,9 @@ def test_it_is_used_for_a_run(littered: Fresh, tmp_path: Path) -> None:
         env=littered.environ(),
         cwd=tmp_path,
     )
+    assert waiting.stdout is not None
+    first = waiting.stdout.readline()  # an agent of a queue that is not there yet ends at once
+    assert first == "submitted\n", waiting.communicate()
     with (tmp_path / "agent.log").open("w") as log:
         agent = subprocess.Popen(
             [littered.path / "bin" / "launch", "agent", "--config", config],
