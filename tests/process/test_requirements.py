@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from launchcore.builtin.process.requirements import flatten, logical_lines
+from launchcore.builtin.process.requirements import flatten
 from launchcore.plugin import LaunchError, Reason
+from launchcore.recipes.requirements import logical_lines
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

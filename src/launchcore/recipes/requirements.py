@@ -119,7 +119,7 @@ def logical_lines(text: str) -> Iterator[str]:
 
 def _line(top: Path, file: Path, line: str, flat: Flat, *, constraint: bool, depth: int) -> None:
     into = flat.constraints if constraint else flat.lines
-    option, value = _option(line)
+    option, value = option_of(line)
     if option in ("-r", "--requirement", "-c", "--constraint") and "://" not in value:
         inner = constraint or option in ("-c", "--constraint")
         _read(top, file.parent / value, flat, constraint=inner, depth=depth + 1)
@@ -135,7 +135,7 @@ def _line(top: Path, file: Path, line: str, flat: Flat, *, constraint: bool, dep
         _requirement(top, file, line, flat, into, editable=False)
 
 
-def _option(line: str) -> tuple[str, str]:
+def option_of(line: str) -> tuple[str, str]:
     """``-r x``, ``-rx``, ``--requirement=x`` → option and value; an ordinary requirement has no option."""
     if not line.startswith("-"):
         return "", line

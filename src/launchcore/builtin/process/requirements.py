@@ -8,15 +8,13 @@ environment is shared between commits; their dependencies are, and their code is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 from launchcore.plugin import LaunchError, Reason
+from launchcore.recipes.requirements import DEEPEST, logical_lines, option_of
 
-DEEPEST = 20
-"""How deep files may include each other."""
 MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -70,17 +68,9 @@ def _read(tree: Path, file: Path, flat: Flat, *, constraint: bool, depth: int) -
         _line(tree, path, line, flat, constraint=constraint, depth=depth)
 
 
-def logical_lines(text: str) -> Iterator[str]:
-    """Lines without comments, continued lines joined."""
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        bare = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if bare:
-            yield bare
-
-
 def _line(tree: Path, file: Path, line: str, flat: Flat, *, constraint: bool, depth: int) -> None:
     into = flat.constraints if constraint else flat.lines
-    option, value = _option(line)
+    option, value = option_of(line)
     if option in ("-r", "--requirement", "-c", "--constraint") and "://" not in value:
         included = constraint or option in ("-c", "--constraint")
         _read(tree, file.parent / value, flat, constraint=included, depth=depth + 1)
@@ -94,16 +84,6 @@ def _line(tree: Path, file: Path, line: str, flat: Flat, *, constraint: bool, de
         into.append(line)
     else:
         _requirement(tree, file, line, flat, into)
-
-
-def _option(line: str) -> tuple[str, str]:
-    """``-r x``, ``-rx``, ``--requirement=x`` → option and value; an ordinary requirement has no option."""
-    if not line.startswith("-"):
-        return "", line
-    if line.startswith("--"):
-        name, _, value = re.sub(r"^(--[\w-]+)[=\s]+", r"\1 ", line).partition(" ")
-        return name, value.strip()
-    return line[:2], line[2:].strip()
 
 
 def _requirement(tree: Path, file: Path, text: str, flat: Flat, into: list[str]) -> None:
