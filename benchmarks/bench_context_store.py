@@ -24,7 +24,7 @@ import attrs
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_options import StoreOptions
 from launch_kaniko.store_places import file_name, parse_store
-from launch_kaniko.store_testing import ACCESS, World, missing, options_for, s3_server
+from launch_kaniko.testing.store import ACCESS, World, missing, options_for, s3_server
 
 MIB = 1 << 20
 BUCKET = "bench-contexts"
@@ -34,7 +34,7 @@ import random, sys
 from pathlib import Path
 from launch_kaniko.store_objects import open_store
 from launch_kaniko.store_places import file_name, parse_store
-from launch_kaniko.store_testing import ACCESS, options_for
+from launch_kaniko.testing.store import ACCESS, options_for
 def peak():  # of this program alone: what the kernel tells a parent includes what was before exec
     return Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
 half = random.Random(1).randbytes(1 << 20), b"import torch; print('hello')\\n" * 37449

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import random
 import re
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from launch_kaniko import store_bucket
 from launch_kaniko.store_objects import ContextStore, open_store
 from launch_kaniko.store_places import parse_store
-from launch_kaniko.store_testing import ACCESS, Asked, Proxy, World, missing, options_for, s3_server
+from launch_kaniko.testing.store import ACCESS, Asked, Proxy, World, missing, never, noise, options_for
 
 from launchcore.plugin import Cancelled, Fault, LaunchError, Reason
 
@@ -24,34 +23,6 @@ NAME = hashlib.sha256(b"a context").hexdigest()
 FILE = f"launch-{NAME}.tar.gz"
 MIB = 1 << 20
 CANARY = "canary-of-the-store"
-
-
-def never() -> None:
-    """It is wanted."""
-
-
-def noise(megabytes: int) -> Iterator[bytes]:
-    """Bytes that no gzip makes smaller."""
-    source = random.Random(megabytes)
-    for _ in range(megabytes):
-        yield source.randbytes(MIB)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def world(server: str, request: pytest.FixtureRequest) -> World:
-    return World(server, "b" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20])
-
-
-@pytest.fixture
-def proxy(server: str) -> Iterator[Proxy]:
-    with Proxy(server) as proxy:
-        yield proxy
 
 
 def quick(**more: Any) -> dict[str, Any]:

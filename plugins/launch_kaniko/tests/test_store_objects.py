@@ -7,14 +7,12 @@ import gzip
 import hashlib
 import io
 import os
-import random
 import subprocess
 import sys
 import tarfile
 import threading
 import time
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from launch_kaniko import store_bucket
 from launch_kaniko.store_objects import open_store
 from launch_kaniko.store_options import StoreOptions
 from launch_kaniko.store_places import parse_store, sight
-from launch_kaniko.store_testing import Proxy, World, missing, options_for, s3_server
+from launch_kaniko.testing.store import Proxy, World, missing, never, noise, options_for
 
 from launchcore.plugin import EnvVar, LaunchError, Reason, Secret
 from launchcore.recipes.context import collect, pack
@@ -40,34 +38,6 @@ ACCESS = (
     EnvVar(name="AWS_SECRET_ACCESS_KEY", value=Secret(CANARY)),
     EnvVar(name="AWS_REGION", value="us-east-1"),
 )
-
-
-def never() -> None:
-    """It is wanted."""
-
-
-def noise(megabytes: int) -> Iterator[bytes]:
-    """Bytes that no gzip makes smaller."""
-    source = random.Random(megabytes)
-    for _ in range(megabytes):
-        yield source.randbytes(MIB)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
-@pytest.fixture
-def world(server: str, request: pytest.FixtureRequest) -> World:
-    return World(server, "b" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20])
-
-
-@pytest.fixture
-def proxy(server: str) -> Iterator[Proxy]:
-    with Proxy(server) as proxy:
-        yield proxy
 
 
 def test_a_tree_is_put_and_the_executor_finds_its_tar(world: World, tmp_path: Path) -> None:
@@ -259,7 +229,7 @@ PEAK = """
 import sys
 from launch_kaniko.store_objects import open_store
 from launch_kaniko.store_places import parse_store
-from launch_kaniko.store_testing import ACCESS, options_for
+from launch_kaniko.testing.store import ACCESS, options_for
 block = __import__("os").urandom(1 << 20)
 with open_store(parse_store(sys.argv[2]), ACCESS, options_for(sys.argv[1])) as store:
     store.put("ab" * 32, (block for _ in range(int(sys.argv[3]))), lambda: None)

@@ -69,8 +69,8 @@ def choose(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret]) 
             )
         builds = runner.spec.needs_image and source.spec.fetches
         block = claim.queue_config.builder or shop.config.builder
-        images = shop.registry_block(claim.queue_config.registry, block) if runner.spec.needs_image else {}
-        registry = shop.registry(images) if images else None
+        images = claim.queue_config.registry
+        registry = shop.registry(shop.registry_block(images, block)) if runner.spec.needs_image else None
         builder = shop.builder(block) if builds else None
         if builder and not builder.spec.builds:
             raise LaunchError(

@@ -56,7 +56,8 @@ class Workshop:
         self.config = config
         self.site = site
         self._made: dict[tuple[str, str, str], Component[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Re-entrant: what requires the environment has it made while it is made itself."""
 
     def source(self, name: str) -> Component[SourceSpec, Source]:
         offer = self.host.catalog.source(name)
@@ -124,7 +125,6 @@ class Workshop:
 
     def _make(self, kind: str, offer: Offer[Any], raw: Mapping[str, Json], path: str) -> Component[Any, Any]:
         key = (kind, offer.spec.name, json.dumps(raw, sort_keys=True, default=str))
-        site = self._site_of(kind, offer)
         with self._lock:
             made = self._made.get(key)
             if made is None:
@@ -133,7 +133,7 @@ class Workshop:
                     spec=offer.spec,
                     plugin=offer.plugin,
                     settings=settings,
-                    object=self._create(kind, offer, settings, site),
+                    object=self._create(kind, offer, settings, self._site_of(kind, offer)),
                 )
                 self._made[key] = made
             return made

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Final
 
-from launch_k8s.api import path_of
+from launch_k8s.api import Api, path_of
 from launch_k8s.clusters import POD_KIND, Clusters
 from launch_k8s.errors import ApiAway, ApiError
 from launch_k8s.names import attempt_selector
@@ -61,20 +61,30 @@ class Ender:
         way = "Foreground" if verify or pods_first else "Background"
         if not api.delete(place.path(name), propagation=way, uid=uid) or not verify:
             return
-        until = time.monotonic() + VERIFY
-        while True:
-            try:
-                if uid is not None and api.get(place.path(name))["metadata"]["uid"] != uid:
-                    return
-            except ApiError as error:
-                if error.missing:
-                    return
-                raise
-            if time.monotonic() > until:
-                raise ApiAway(f"{name} does not end", sent=True)
-            time.sleep(0.2)
+        await_gone(api, place.path(name), uid, name)
 
     def forget(self, attempt_id: str) -> None:
         """It is over for us."""
         with self._lock:
             self._asked.pop(attempt_id, None)
+
+
+def await_gone(api: Api, path: str, uid: str | None, what: str) -> None:
+    """Wait until the object is gone, or another has taken its name.
+
+    :param uid: of the object; ``None``: whatever has the name.
+    :raises ApiAway: it is still there after :data:`VERIFY` seconds.
+    """
+    until = time.monotonic() + VERIFY
+    while True:
+        try:
+            there = api.get(path)["metadata"]["uid"]
+            if uid is not None and there != uid:
+                return
+        except ApiError as error:
+            if error.missing:
+                return
+            raise
+        if time.monotonic() > until:
+            raise ApiAway(f"{what} does not end", sent=True)
+        time.sleep(0.1)

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from launch_k8s.api import Api, path_of
 from launch_k8s.clusters import EVENT_KIND, POD_KIND, Clusters
+from launch_k8s.ender import await_gone
 from launch_k8s.errors import ApiAway, ApiError, away, refused
 from launch_k8s.kinds import JOB, KindInfo
 from launch_k8s.manifest import owned_by
-from launch_k8s.names import ATTEMPT
+from launch_k8s.names import ATTEMPT, MANAGED_BY
 from launch_k8s.starter import HELD, is_held, let_go
 from launch_k8s.times import unix
 from launch_k8s.watch import Watch
@@ -27,8 +28,6 @@ SECRETS: Final = KindInfo(group="", version="v1", kind="Secret", plural="secrets
 MERGE: Final = "application/merge-patch+json"
 STALE: Final = 120.0
 """Seconds after which nobody lets a held Job go any more: whoever held it has died."""
-VERIFY: Final = 20.0
-"""Seconds within which a build that is stopped has to be gone."""
 SOONEST: Final = 1
 
 Thing = dict[str, Any]
@@ -130,7 +129,7 @@ class BuildCluster:
             if verify and there:
                 selector = build_selector(meta["name"])
                 self.api.delete(self.path(POD_KIND), grace=SOONEST, labelSelector=selector)
-                self._gone(meta["name"], meta["uid"])
+                await_gone(self.api, self.path(JOB, meta["name"]), meta["uid"], f"the build {meta['name']}")
         except ApiError as error:
             if not error.missing:
                 raise self._refused(error, f"removal of the build {meta['name']}") from None
@@ -193,25 +192,11 @@ class BuildCluster:
 
     def _watch(self, jobs: Collection, pods: Collection) -> tuple[Watch, Watch]:
         # Of all agents: a build that another queue service's agent has begun is waited for, too.
-        selector = f"app.kubernetes.io/managed-by={MANAGER}"
+        selector = f"{MANAGED_BY}={MANAGER}"
         return (
             Watch(self.api, self.path(JOB), selector, jobs, name="builds"),
             Watch(self.api, self.path(POD_KIND), selector, pods, name="build-pods"),
         )
-
-    def _gone(self, name: str, uid: str) -> None:
-        until = time.monotonic() + VERIFY
-        while True:
-            try:
-                if self.api.get(self.path(JOB, name))["metadata"]["uid"] != uid:
-                    return
-            except ApiError as error:
-                if error.missing:
-                    return
-                raise
-            if time.monotonic() > until:
-                raise ApiAway(f"the build {name} does not end", sent=True)
-            time.sleep(0.1)
 
     def _quietly(self, method: str, path: str, **how: Any) -> None:
         try:
@@ -229,7 +214,7 @@ class BuildCluster:
 def builds(job: Mapping[str, Any], image: str) -> bool:
     """Whether this Job builds ``image``, and is ours to wait for."""
     meta = job.get("metadata") or {}
-    manager = (meta.get("labels") or {}).get("app.kubernetes.io/managed-by")
+    manager = (meta.get("labels") or {}).get(MANAGED_BY)
     return manager == MANAGER and (meta.get("annotations") or {}).get(IMAGE) == image
 
 

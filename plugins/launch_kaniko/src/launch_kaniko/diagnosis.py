@@ -59,6 +59,10 @@ _PARSE: Final = re.compile(
 _FLAGS: Final = re.compile(r"unknown (?:shorthand )?flag|invalid argument .* for .*flag", re.IGNORECASE)
 _PLATFORM: Final = re.compile(r"exec format error|no child with platform|no matching manifest", re.IGNORECASE)
 _EXIT: Final = re.compile(r"waiting for process to exit: (?:exit status (\d+)|(.*))")
+TRUST: Final = (
+    "name its CA in the builder's `registry_certificates`, or the registry in `insecure_registries` if it "
+    "has no TLS"
+)
 _PREFIXES: Final = re.compile(
     r"^error: |^Error: |error building image: |error building stage: |failed to execute command: |"
     r" -- make sure you entered the correct tag name, and that you are authenticated correctly, and try "
@@ -193,10 +197,6 @@ def _full(seen: Evidence, text: str) -> LaunchError:
     )
 
 
-def _killed(seen: Evidence, text: str) -> LaunchError:
-    return _memory(seen, text)
-
-
 def _context(seen: Evidence, text: str) -> LaunchError:
     if _AWAY.search(text) and not _ABSENT.search(text):
         return LaunchError(
@@ -225,8 +225,7 @@ def _pushed(seen: Evidence, text: str) -> LaunchError:
         return LaunchError(
             f"{what}: the registry's certificate is not trusted: {_short(text)}",
             reason=Reason.PUSH_FAILED,
-            hint="name its CA in the builder's `registry_certificates`, or the registry in "
-            "`insecure_registries` if it has no TLS",
+            hint=TRUST,
         )
     if _IMMUTABLE.search(text):
         return LaunchError(
@@ -263,8 +262,7 @@ def _base(seen: Evidence, text: str) -> LaunchError:
             f"the certificate of the registry of {name} is not trusted: {_short(text)}",
             reason=Reason.CONFIG_ERROR,
             fault=Fault.INFRASTRUCTURE,
-            hint="name its CA in the builder's `registry_certificates`, or the registry in "
-            "`insecure_registries` if it has no TLS",
+            hint=TRUST,
         )
     if _ABSENT.search(text):
         return _failed(f"{name} does not exist: {_short(text)}", "correct the FROM line of the Dockerfile")
@@ -327,7 +325,7 @@ _TABLE: Final[Sequence[tuple[re.Pattern[str], Callable[[Evidence, str], LaunchEr
     (_FLAGS, _version),
     (_PUSH_CHECK, _pushed),
     (_PUSH, _pushed),
-    (_EXIT, lambda seen, text: (_killed if _KILLED.search(text) else _step_failed)(seen, text)),
+    (_EXIT, lambda seen, text: (_memory if _KILLED.search(text) else _step_failed)(seen, text)),
     (_PLATFORM, _platform),
     (_PARSE, _parse),
     (_CONTEXT, _context),

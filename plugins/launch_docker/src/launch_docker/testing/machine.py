@@ -131,19 +131,20 @@ class Machine:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-        # After a kill -9 its containerd and the shims live on; all of them name our directory.
-        for proc in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                if (
-                    str(self.root).encode() in (proc / "cmdline").read_bytes()
-                    and int(proc.name) != os.getpid()
-                ):
-                    os.kill(int(proc.name), signal.SIGKILL)
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            point = line.split(" ")[1]
-            if point.startswith(f"{self.root}/"):
-                subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        clear(self.root)  # after a kill -9 its containerd and the shims live on
+
+
+def clear(root: Path) -> None:
+    """End every process that names this directory, unmount what is below it, and remove it."""
+    for proc in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if str(root).encode() in (proc / "cmdline").read_bytes() and int(proc.name) != os.getpid():
+                os.kill(int(proc.name), signal.SIGKILL)
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        point = line.split(" ")[1]
+        if point.startswith(f"{root}/"):
+            subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def base_image(engine: Engine, name: str, *, shell: bool = True, labels: Iterable[str] = ()) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway
 from launch_docker.settings import Settings
-from launch_docker.testing.machine import wait_until
+from launch_docker.testing.machine import clear, wait_until
 
 CONFIG = """\
 [containers]
@@ -123,15 +123,4 @@ class PodmanMachine:
         # A rootless one is the child of what was started, and a process that pauses keeps its namespace.
         with contextlib.suppress(OSError, ValueError):
             os.kill(int((self.root / "libpod" / "tmp" / "pause.pid").read_text()), signal.SIGKILL)
-        for proc in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                if (
-                    str(self.root).encode() in (proc / "cmdline").read_bytes()
-                    and int(proc.name) != os.getpid()
-                ):
-                    os.kill(int(proc.name), signal.SIGKILL)
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            point = line.split(" ")[1]
-            if point.startswith(f"{self.root}/"):
-                subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        clear(self.root)

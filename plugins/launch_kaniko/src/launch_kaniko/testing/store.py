@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import http.server
 import importlib.util
+import random
 import re
 import subprocess
 import sys
@@ -210,3 +211,14 @@ class Proxy:
             }
         length = answer.getheader("Content-Length") if request.command == "HEAD" else None
         return answer.status, kept | {"Content-Length": length or str(len(data))}, data
+
+
+def noise(megabytes: int) -> Iterator[bytes]:
+    """Bytes that no gzip makes smaller."""
+    source = random.Random(megabytes)
+    for _ in range(megabytes):
+        yield source.randbytes(1 << 20)
+
+
+def never() -> None:
+    """It is wanted."""
