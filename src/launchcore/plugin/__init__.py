@@ -35,7 +35,7 @@ from launchcore.plugin.contributions import (
     Volume,
 )
 from launchcore.plugin.events import StageEvent
-from launchcore.plugin.failures import Cancelled, Failure, Fault, Hint, LaunchError, Reason, Stage
+from launchcore.plugin.failures import Busy, Cancelled, Failure, Fault, Hint, LaunchError, Reason, Stage
 from launchcore.plugin.hooks import PROJECT, hookimpl, hookspec
 from launchcore.plugin.protocols import (
     Builder,
@@ -94,6 +94,7 @@ __all__ = [
     "Builder",
     "BuilderSpec",
     "BuiltImage",
+    "Busy",
     "Cancelled",
     "Check",
     "CheckResult",

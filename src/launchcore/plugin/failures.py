@@ -119,6 +119,18 @@ class Cancelled(LaunchError):
         super().__init__(detail, reason=reason)
 
 
+class Busy(LaunchError):
+    """Raised by :meth:`Runner.prepare` and :meth:`Runner.start`: nothing was started, and the backend takes
+    no more for now. The attempt keeps its lease, uses no thread, and is prepared and started again later.
+
+    :param after: seconds until it may be tried again.
+    """
+
+    def __init__(self, detail: str, *, after: float) -> None:
+        super().__init__(detail, retryable=True)
+        self.after = after
+
+
 _USER = frozenset(
     {
         Reason.USER_ERROR,

@@ -132,6 +132,13 @@ class RunnerSpec:
     """``start`` returns only when the object runs, so that starting and running are one write."""
     host_bound: bool = False
     """Only an agent on the same machine can adopt what it started."""
+    own_logins: bool = False
+    """Its backend pulls images with credentials of its own: registries are not asked for logins."""
+    keeps_records: bool = False
+    """Its backend keeps what has ended for good: cleanup removes what a run still uses, and
+    :meth:`Runner.poll` and :meth:`Runner.find` know the end afterwards."""
+    log_patience: float = 10.0
+    """Seconds that the log of an ended run may take to say more, or to end."""
     render: Callable[[RunPlan, Given, Any], Sequence[str]] | None = None
     """What a start would create, as YAML documents in which secrets have names only. Pure: it asks nobody.
     The last argument is an instance of ``settings``. ``launch queue render`` prints it."""

@@ -197,8 +197,8 @@ class Phase(enum.Enum):
 class RunStatus:
     """One look at a started object. Times are UNIX seconds.
 
-    A failed process has an ``exit_code`` or a ``signal``, not both. ``message`` is progress or a
-    warning for people ("unschedulable for 30 s: 0/3 nodes have a GPU").
+    A failed process has an ``exit_code`` or a ``signal``, not both. ``message`` is a warning for people
+    ("unschedulable for 30 s: 0/3 nodes have a GPU"), ``progress`` is how far it is ("Downloading").
     """
 
     phase: Phase
@@ -206,10 +206,11 @@ class RunStatus:
     signal: int | None = None
     failure: Failure | None = None
     message: str | None = None
+    progress: str | None = None
     started_at: float | None = None
     finished_at: float | None = None
     usage: Mapping[str, float] = attrs.field(factory=dict)
-    """What it used, when the backend says so: ``{"max_memory_bytes": …, "cpu_seconds": …}``."""
+    """What it used, when the backend says so: ``max_memory_bytes``, ``cpu_seconds``, ``billed_seconds``."""
 
 
 @attrs.frozen(kw_only=True)

@@ -45,8 +45,8 @@ def _urls(_: Any, attribute: Any, value: Any) -> None:
         _url(f"{attribute.name}.{service}", url)
 
 
-SERVICES: Final = ("ecr", "ecr-public", "s3", "sts")
-"""What has an endpoint that can be overridden; further plugins may use further ones."""
+SERVICES: Final = ("ecr", "ecr-public", "logs", "s3", "sagemaker", "sqs", "sts")
+"""What has an endpoint that can be overridden; some of them are asked by further plugins."""
 
 _positive = attrs.validators.gt(0)
 
@@ -86,7 +86,7 @@ class AccountSettings:
         "The URL of every service instead of AWS's own.", default=None, validator=_urls
     )
     endpoints: dict[str, str] = setting(
-        "The same for single services: {s3: URL, ecr: URL, ecr-public: URL, sts: URL}.",
+        "The same for single services: {s3: URL, ecr: URL, …}.",
         factory=dict,
         validator=_urls,
     )

@@ -1,0 +1,1 @@
+"""SageMaker for launchcore: the runner `sagemaker`."""
