@@ -22,6 +22,7 @@ from launchcore.agent.recovery import NEVER_STARTED, recover
 from launchcore.agent.roster import Roster
 from launchcore.agent.sweeper import Sweeper
 from launchcore.agent.view import AgentView, Row, Snapshot
+from launchcore.agent.waiting import Again, WaitingRoom
 from launchcore.config.secrets import SecretStore
 from launchcore.config.values import AgentConfig
 from launchcore.plugin import (
@@ -38,7 +39,7 @@ from launchcore.plugin import (
     Verdict,
 )
 from launchcore.stages.journey import travel
-from launchcore.stages.work import Late, Released, StageFailed, describe
+from launchcore.stages.work import Late, Postponed, Released, StageFailed, describe
 from launchcore.stages.workshop import Workshop
 from launchcore.telemetry.gauges import Gauges
 from launchcore.telemetry.witness import Witness
@@ -48,14 +49,14 @@ log = logging.getLogger("launchcore.agent")
 LAST_WRITES = 5.0
 """Seconds that a leaving agent waits for ends that are being written."""
 CLOSERS = 8
-"""Threads that end attempts: enough that one slow backend does not hold up the others."""
+"""Threads that end the attempts of one runner, at most: one slow backend holds up no other."""
 
 
 class Agent:
     """One agent. The threads it has do not depend on how many runs it follows.
 
-    intake (claims) · stops · leases · sweeper · up to ``stage_workers`` stage workers · closers ·
-    one monitor for each runner in use.
+    intake (claims) · stops · leases · sweeper · up to ``stage_workers`` stage workers · one monitor, and
+    closers, for each runner in use.
     """
 
     def __init__(
@@ -83,7 +84,10 @@ class Agent:
         self._attempts_dir = Path(config.state_dir) / "attempts"
         self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
         self._stagers = Pool(config.stage_workers, "stage")
-        self._closers = Pool(CLOSERS, "closer")
+        self._errands = Pool(CLOSERS, "errand")
+        """What the queue's return asks for."""
+        self._closers: list[Pool] = []
+        self._waiting = WaitingRoom(self.roster, self._try_again)
         self._sweeper = Sweeper(client, shop, self.roster, self._attempts_dir)
         self._closer = Closer(shop.host, self.roster, ended=self._ended, dropped=self._sweeper.nudge)
         self._monitors: dict[str, Monitor] = {}
@@ -150,6 +154,7 @@ class Agent:
         self._intake.stop()
         for attempt in self.roster.preparing():
             attempt.mark_released()
+        self._waiting.hurry(lambda _: True)
 
     def cancel_all(self, detail: str) -> None:
         """Stop every run of this agent, with grace."""
@@ -169,7 +174,9 @@ class Agent:
         for attempt in self.roster.all():
             attempt.mark_lost()
         self._stagers.close()
-        self._closers.close()
+        self._errands.close()
+        for closers in self._closers:
+            closers.close()
         self._leases.close()
         self._sweeper.close()
         with contextlib.suppress(QueueUnavailable, QueueDamaged):
@@ -198,7 +205,7 @@ class Agent:
         if not self.roster.add(attempt, preparing=True):
             here = self.roster.get(claim.attempt_id)
             if here is not None and here.claim.lease.token != claim.lease.token:
-                self._closers.submit(partial(self._take_again, claim))
+                self._errands.submit(partial(self._take_again, claim))
             return
         if claim.stop is not None:
             attempt.request_stop(Stop(attempt_id=attempt.id, reason=claim.stop))
@@ -214,14 +221,24 @@ class Agent:
         if len(self.roster) == 1:
             self.on_change()  # the main thread sleeps while there is nothing to look after
 
-    def _lead(self, attempt: Attempt) -> None:
+    def _try_again(self, attempt: Attempt, again: Again) -> None:
+        self._stagers.submit(partial(self._lead, attempt, again))
+
+    def _lead(self, attempt: Attempt, again: Again | None = None) -> None:
+        postponed = False
         try:
-            if attempt.claim.adopted:
+            if again is not None:
+                again()
+                follow = True
+            elif attempt.claim.adopted:
                 follow = recover(attempt, self._shop, self._secrets, self._closer)
             else:
                 follow = self._travel(attempt)
             if follow:
                 self._monitor(attempt).track(attempt)
+        except Postponed as wait:
+            postponed, wait.again = True, wait.again or again
+            self._waiting.enter(attempt, wait, time.monotonic())
         except LeaseLost:
             self._closer.drop(attempt)
         except Late:
@@ -234,13 +251,14 @@ class Agent:
             log.exception("%s: failed unexpectedly", attempt.id)
             self._closer.fail(attempt, describe(error, Stage.EXECUTE, None))
         finally:
-            self.roster.prepared(attempt)
+            if not postponed:
+                self.roster.prepared(attempt)
 
     def _travel(self, attempt: Attempt) -> bool:
         attempt.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._monitors_for(attempt.claim.queue_config.type)
+        attempt.runner = self._monitors_for(attempt.claim.queue_config.type).component
         allowed = attempt.claim.queue_config.secrets
-        _, attempt.runner = travel(
+        travel(
             attempt,
             self._shop,
             lambda name: self._secrets.resolve(name, allowed=allowed),
@@ -272,12 +290,14 @@ class Agent:
             return
         self._view.event("stopping", f"{attempt.id}: {stop.detail or stop.reason.value}", attempt=attempt.id)
         attempt.request_stop(stop)
+        self._waiting.hurry(lambda each: each is attempt)
         for monitor in list(self._monitors.values()):
             monitor.nudge()
 
     def _lost(self, attempt: Attempt) -> None:
         """This very one: another may have come in its place, under a new lease."""
         attempt.mark_lost()
+        self._waiting.hurry(lambda each: each is attempt)
         for monitor in list(self._monitors.values()):
             monitor.nudge()
 
@@ -290,9 +310,9 @@ class Agent:
     def _returned(self, claims: Sequence[Claim]) -> None:
         """The queue is back. What it may have forgotten is said again; what it gives us back is taken up."""
         for attempt in self.roster.all():
-            self._closers.submit(attempt.say_again)
+            self._errands.submit(attempt.say_again)
         for claim in claims:
-            self._closers.submit(partial(self._take_again, claim))
+            self._errands.submit(partial(self._take_again, claim))
 
     def _take_again(self, claim: Claim) -> None:
         """With a new lease. What is here under the old one is let go of first."""
@@ -320,10 +340,12 @@ class Agent:
         with self._monitors_lock:
             monitor = self._monitors.get(component.spec.name)
             if monitor is None:
+                closers = Pool(CLOSERS, f"{component.spec.name}-closer")
+                self._closers.append(closers)
                 monitor = Monitor(
                     component,
                     self._closer,
-                    self._closers,
+                    closers,
                     lambda attempt_id: self.roster.get(attempt_id) is not None,
                     max_log_bytes=self._config.max_log_bytes,
                     log_spool_bytes=self._config.log_spool_bytes,
@@ -338,7 +360,9 @@ class Agent:
     # -- looking in ----------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Write notes that have waited; called about twice a second while there are attempts."""
+        """Write notes that have waited, and try again what its runner was too busy for; called about twice a
+        second while there are attempts."""
+        self._waiting.tick(now)
         for attempt in self.roster.all():
             attempt.flush_if_due(now)
         if self._away_since is not None and self._leases.renewed_at > self._away_since:

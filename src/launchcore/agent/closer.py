@@ -27,8 +27,6 @@ from launchcore.stages.work import StageFailed
 
 log = logging.getLogger("launchcore.agent")
 
-LOG_PATIENCE = 10.0
-"""Seconds that an ended attempt's log may take to say more, or to end."""
 READINGS = 3
 """How often a log is read to its end: again when the queue has lost what it had."""
 
@@ -115,11 +113,13 @@ class Closer:
 
     def _read_log(self, attempt: Attempt, pump: LogPump) -> None:
         """To its end, for as long as something comes. Waiting for the queue is not the runner's fault."""
-        until = time.monotonic() + LOG_PATIENCE
+        assert attempt.runner is not None
+        patience = attempt.runner.spec.log_patience
+        until = time.monotonic() + patience
         while not pump.read and time.monotonic() < until:
             try:
                 if pump.pump(time.monotonic(), patient=True):
-                    until = time.monotonic() + LOG_PATIENCE
+                    until = time.monotonic() + patience
                 elif not pump.read:
                     time.sleep(0.05)
             except LeaseLost:

@@ -53,7 +53,7 @@ class Monitor:
         max_log_bytes: int,
         log_spool_bytes: int,
     ) -> None:
-        self._component = component
+        self.component = component
         self._runner = component.object
         self._closer = closer
         self._closers = closers
@@ -63,7 +63,7 @@ class Monitor:
         self._attempts: dict[str, Attempt] = {}
         self._pumps: dict[str, LogPump] = {}
         self._cancel_due: dict[str, float] = {}
-        self._said: dict[str, str] = {}
+        self._said: dict[tuple[str, str], str] = {}
         self._changes: dict[str, RunStatus] = {}
         self._poll_due = 0.0
         self._wake = threading.Condition()
@@ -79,7 +79,7 @@ class Monitor:
         with self._wake:
             self._attempts[attempt.id] = attempt
             self._pumps[attempt.id] = pump
-            if not self._component.spec.watches or attempt.claim.adopted:
+            if not self.component.spec.watches or attempt.claim.adopted:
                 self._poll_due = 0.0
             self._wake.notify()
 
@@ -90,7 +90,7 @@ class Monitor:
 
     def ages(self, now: float) -> dict[str, float]:
         """Seconds since the runner was heard, and since each of its watches was, if it says so."""
-        spec = self._component.spec
+        spec = self.component.spec
         found = {spec.name: now - self.last_seen}
         if spec.watch_ages is not None:
             ages = spec.watch_ages(self._runner)
@@ -127,14 +127,14 @@ class Monitor:
     def _run(self) -> None:
         while not self._closed:
             try:
-                if self._component.spec.watches:
+                if self.component.spec.watches:
                     with self._runner.watch(self._on_change):
                         self._loop()
                 else:
                     self._loop()
             except Exception:
                 # One bad event must not stop the watch for good: say so, and begin anew.
-                log.exception("watching %s failed, starting again", self._component.spec.name)
+                log.exception("watching %s failed, starting again", self.component.spec.name)
                 self._poll_due = 0.0
                 time.sleep(0.5)
 
@@ -173,7 +173,7 @@ class Monitor:
 
     def _poll(self, now: float) -> None:
         handles = [each.handle for each in self._attempts.values() if each.handle and not each.closing]
-        self._poll_due = now + (GLANCE if self._component.spec.watches else POLL)
+        self._poll_due = now + (GLANCE if self.component.spec.watches else POLL)
         if not handles:
             return
         for key, status in self._runner.poll(handles).items():
@@ -185,11 +185,8 @@ class Monitor:
     def _seen(self, attempt: Attempt, status: RunStatus) -> None:
         if attempt.closing:
             return
-        if status.message and self._said.get(attempt.id) != status.message:
-            self._said[attempt.id] = status.message
-            attempt.note(
-                TimelineEvent(at=time.time(), stage=Stage.EXECUTE, what="warning", detail=status.message)
-            )
+        self._tell(attempt, "note", status.progress)
+        self._tell(attempt, "warning", status.message)
         if status.phase.final:
             attempt.closing = True
             pump = self._forget(attempt)
@@ -200,6 +197,12 @@ class Monitor:
             except LeaseLost:
                 self._forget(attempt)
                 self._closer.drop(attempt)
+
+    def _tell(self, attempt: Attempt, what: str, text: str | None) -> None:
+        """What has not just been told, goes to the time-line."""
+        if text and self._said.get((attempt.id, what)) != text:
+            self._said[attempt.id, what] = text
+            attempt.note(TimelineEvent(at=time.time(), stage=Stage.EXECUTE, what=what, detail=text))
 
     def _drop_lost(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
@@ -247,5 +250,6 @@ class Monitor:
             self._attempts.pop(attempt.id, None)
             self._changes.pop(attempt.id, None)
             self._cancel_due.pop(attempt.id, None)
-            self._said.pop(attempt.id, None)
+            for what in ("note", "warning"):
+                self._said.pop((attempt.id, what), None)
             return self._pumps.pop(attempt.id, None)

@@ -14,6 +14,7 @@ class Roster:
     def __init__(self, *, max_jobs: int, stage_workers: int) -> None:
         self._attempts: dict[str, Attempt] = {}
         self._preparing: set[str] = set()
+        self._postponed: set[str] = set()
         self._max_jobs = max_jobs
         self._stage_workers = stage_workers
         self._changed = threading.Condition()
@@ -36,12 +37,31 @@ class Roster:
                 self._preparing.discard(attempt.id)
                 self._changed.notify_all()
 
+    def postpone(self, attempt: Attempt) -> None:
+        """It is not prepared yet, and takes no stage worker until :meth:`resume`."""
+        with self._changed:
+            if self._attempts.get(attempt.id) is attempt:
+                self._preparing.discard(attempt.id)
+                self._postponed.add(attempt.id)
+                self._changed.notify_all()
+
+    def resume(self, attempt: Attempt) -> bool:
+        """Give it a stage worker again. False: there is none but the last, which is for newcomers."""
+        with self._changed:
+            if self._preparing and len(self._preparing) >= self._stage_workers - 1:
+                return False
+            if attempt.id in self._postponed:
+                self._postponed.discard(attempt.id)
+                self._preparing.add(attempt.id)
+            return True
+
     def remove(self, attempt: Attempt) -> None:
         """This very one: another may have come in its place, under a new lease."""
         with self._changed:
             if self._attempts.get(attempt.id) is attempt:
                 del self._attempts[attempt.id]
                 self._preparing.discard(attempt.id)
+                self._postponed.discard(attempt.id)
                 self._changed.notify_all()
 
     def get(self, attempt_id: str) -> Attempt | None:
@@ -52,8 +72,9 @@ class Roster:
             return list(self._attempts.values())
 
     def preparing(self) -> list[Attempt]:
+        """Those that have started nothing yet."""
         with self._changed:
-            return [self._attempts[each] for each in self._preparing]
+            return [self._attempts[each] for each in (*self._preparing, *self._postponed)]
 
     def __len__(self) -> int:
         return len(self._attempts)

@@ -35,9 +35,15 @@ log = logging.getLogger("launchcore.stages")
 
 
 def execute(
-    work: Work, shop: Workshop, chosen: Chosen, tree: SourceTree | None, image: ImageRef | None
+    work: Work,
+    shop: Workshop,
+    chosen: Chosen,
+    tree: SourceTree | None,
+    image: ImageRef | None,
+    *,
+    again: bool = False,
 ) -> RunHandle:
-    """Start the attempt.
+    """Start the attempt. ``again``: it was tried before, and postponed.
 
     The write before the start is fenced: it is refused when the lease has run out or the run was
     cancelled. The handle is stored the moment it exists; an agent that dies in between leaves an
@@ -45,9 +51,11 @@ def execute(
 
     :raises StageFailed: it could not be started, and nothing runs.
     :raises Late: the lease ran out, and nothing runs.
+    :raises Postponed: the runner takes no more for now, and nothing runs.
     """
     runner = chosen.runner
-    with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin) as account:
+    with stage(work, Stage.EXECUTE, shop.host.calls.observe, runner.plugin, again=again) as account:
+        work.check()
         plan, given = plan_run(work, shop, chosen, tree, image)
         work.mask(given.secrets())
         work.hit("execute.prepare")
@@ -90,7 +98,7 @@ def plan_run(
     given = merge(
         [
             *((f"secret {each.name}", each) for each in chosen.secrets),
-            *registry_logins(chosen, image.name if image else None),
+            *registry_logins(chosen, image.name if image and not runner.spec.own_logins else None),
             *from_environment(shop, plan),
             *shop.host.calls.contribute_to_run(plan),
         ],

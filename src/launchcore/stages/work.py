@@ -14,6 +14,7 @@ import attrs
 
 from launchcore.plugin import (
     Builder,
+    Busy,
     Claim,
     Failure,
     Fault,
@@ -22,6 +23,7 @@ from launchcore.plugin import (
     QueueUnavailable,
     Reason,
     Registry,
+    RunHandle,
     Secret,
     Stage,
     StageContext,
@@ -35,6 +37,18 @@ log = logging.getLogger("launchcore.stages")
 
 class Released(Exception):
     """The agent drains, and nothing was started: the attempt goes back to its queue."""
+
+
+class Postponed(Exception):
+    """The runner takes no more for now, and nothing was started: :attr:`again` goes on from there, later.
+
+    :param after: seconds until it may be tried again.
+    """
+
+    def __init__(self, detail: str, after: float) -> None:
+        super().__init__(detail)
+        self.after = after
+        self.again: Callable[[], RunHandle] | None = None
 
 
 class Late(Exception):
@@ -126,12 +140,19 @@ class Account:
 
 @contextmanager
 def stage(
-    work: Work, which: Stage, observe: Observe, plugin: str | None = None, *, quiet: bool = False
+    work: Work,
+    which: Stage,
+    observe: Observe,
+    plugin: str | None = None,
+    *,
+    quiet: bool = False,
+    again: bool = False,
 ) -> Iterator[Account]:
     """Time one stage, tell the time-line and the observers, and turn what it raises into a failure.
 
-    ``quiet``: only a failure is worth a line of the time-line. Losing the lease, the agent's drain and a
-    queue that is away are no failures of the run, and pass through.
+    ``quiet``: only a failure is worth a line of the time-line. ``again``: it has been told already that it
+    started. Losing the lease, the agent's drain and a queue that is away are no failures of the run, and pass
+    through; so does a runner that takes no more for now, as :class:`Postponed`.
     """
     began, clock = time.time(), time.monotonic()
 
@@ -157,11 +178,16 @@ def stage(
             )
         )
 
-    tell("started")
+    if not again:
+        tell("started")
     try:
         yield account
     except (LeaseLost, Late, Released, QueueUnavailable):
         raise
+    except Busy as busy:
+        if not again:
+            work.note(TimelineEvent(at=time.time(), stage=which, what="note", detail=f"waits: {busy.detail}"))
+        raise Postponed(busy.detail, busy.after) from None
     except Exception as error:
         failed = describe(error, which, plugin)
         if not isinstance(error, LaunchError | StageFailed):

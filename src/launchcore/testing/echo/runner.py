@@ -18,6 +18,7 @@ from launchcore.host.schema import plain
 from launchcore.host.settings import structure
 from launchcore.plugin import (
     OWNER_LABEL,
+    Busy,
     Given,
     LaunchError,
     LogBatch,
@@ -51,6 +52,7 @@ class EchoRunner:
         script = script_of(plan)
         if script.prepare_error is not None:
             raise LaunchError(script.prepare_error, reason=Reason.BUILD_FAILED)
+        busy(plan, "prepare", script.busy_prepares, script.busy_seconds)
         pause(script.prepare_for, context)
 
     def start(self, plan: RunPlan, given: Given) -> RunHandle:
@@ -59,6 +61,7 @@ class EchoRunner:
             raise LaunchError(script.start_error, retryable=script.start_error_retryable)
         if script.start_bug:
             raise RuntimeError("the echo runner has a bug, on request")
+        busy(plan, "start", script.busy_starts, script.busy_seconds)
         time.sleep(script.start_hang)
         with self.objects.locked():
             if self.objects.read(plan.attempt_id) is None:
@@ -221,6 +224,15 @@ def output(script: Script, plan: RunPlan, given: Given) -> bytes:
     shown += [files[name] for name in script.show_files if name in files]
     text = "".join(f"{line}\n" for line in (*script.lines, *shown)).encode()
     return text + (b"x" * 63 + b"\n") * (script.output_bytes // 64) + b"x" * (script.output_bytes % 64)
+
+
+def busy(plan: RunPlan, what: str, times: int, seconds: float) -> None:
+    """Say so as often as the script wants it; ``-1``: always."""
+    counted = plan.scratch / f"busy-{what}"
+    before = len(counted.read_bytes()) if counted.exists() else 0
+    if times < 0 or before < times:
+        counted.write_bytes(b"." * (before + 1))
+        raise Busy("the echo runner is busy", after=seconds)
 
 
 def pause(seconds: float, context: StageContext) -> None:
