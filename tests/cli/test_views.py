@@ -138,6 +138,16 @@ def test_the_page_of_a_run() -> None:
     assert "HF_TOKEN" in shown
 
 
+def test_what_was_billed_is_on_the_page_of_a_run() -> None:
+    attempts = (
+        samples.attempt(usage={"billed_seconds": 61.0}),
+        samples.attempt(number=2, usage={"billed_seconds": 3540.0}),
+    )
+
+    assert "billed     1h 00m (3601 s)" in piped(run_facts(samples.run(attempts=attempts), NOW))
+    assert "billed" not in piped(run_facts(samples.run(attempts=(samples.attempt(),)), NOW))
+
+
 def test_a_failure_says_what_to_do() -> None:
     assert piped(failure_view(FAILURE)).splitlines() == [
         "reason      out_of_memory",

@@ -1,4 +1,4 @@
-"""A runner that takes no more for now: its runs wait with a lease and without a thread, and hold up no other."""
+"""A runner that takes no more for now: its runs wait with a lease, without a thread, and hold up no other."""
 
 from __future__ import annotations
 

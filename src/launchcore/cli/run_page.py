@@ -36,6 +36,9 @@ def run_facts(run: RunInfo, now: float) -> RenderableType:
             pairs.append((name, " ".join(f"{key}={value}" for key, value in values.items())))
     if spec.secrets:
         pairs.append(("secrets", ", ".join(spec.secrets)))
+    billed = sum(attempt.usage.get("billed_seconds", 0.0) for attempt in run.attempts)
+    if billed:
+        pairs.append(("billed", f"{duration(billed)} ({billed:.0f} s)"))
     limits = limits_line(spec.limits)
     if limits:
         pairs.append(("limits", limits))

@@ -36,7 +36,7 @@ from launchcore.plugin import (
     SourceTree,
 )
 from launchcore.testing.conformance.program import Program
-from launchcore.testing.conformance.suite import eventually, load_plugin
+from launchcore.testing.conformance.suite import eventually, load_plugin, make_environment
 from launchcore.testing.context import RecordingContext
 from launchcore.testing.sites import make_site
 
@@ -55,6 +55,7 @@ class RunnerBench:
         config: Mapping[str, Any],
         image: str,
         patience: float,
+        environment: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.root = root
         self.plugin = plugin
@@ -64,7 +65,9 @@ class RunnerBench:
         self.config: Any = structure(self.spec.config, config, path="config")
         self.image = image
         self.patience = patience
-        self.site = make_site(root / "site")
+        self.environment = environment
+        site = make_site(root / "site")
+        self.site = attrs.evolve(site, environment=make_environment(environment, site))
         self.context = RecordingContext()
         self.runner = self.again()
         self._run = uuid.uuid4().hex[:10]
@@ -177,7 +180,8 @@ class RunnerBench:
             "plugin": self.plugin,
             "name": self.spec.name,
             "settings": dict(self.settings),
-            "site": msgspec.to_builtins(self.site, enc_hook=str),
+            "site": msgspec.to_builtins(attrs.evolve(self.site, environment=None), enc_hook=str),
+            "environment": self.environment,
             "handle": msgspec.to_builtins(handle),
             "patience": self.patience,
         }

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 
 from launchcore.host.settings import structure
 from launchcore.plugin import RunHandle, Site
-from launchcore.testing.conformance.suite import eventually, load_plugin
+from launchcore.testing.conformance.suite import eventually, load_plugin, make_environment
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     site = Site(
         state=Path(place["state"]), cache=Path(place["cache"]), owner=place["owner"], host=place["host"]
     )
+    site = attrs.evolve(site, environment=make_environment(question["environment"], site))
     runner = spec.create(structure(spec.settings, question["settings"], path="settings"), site)
     handle = msgspec.convert(question["handle"], RunHandle)
     patience = question["patience"]

@@ -31,6 +31,8 @@ class RunnerSuite(Suite):
     """The agent's settings: ``plugins.<name>``."""
     config: ClassVar[Mapping[str, Any]] = {}
     """A queue's target configuration."""
+    environment: ClassVar[tuple[str, Mapping[str, Any]] | None] = None
+    """For runners that require one: its plugin's module, and what a configuration says: ``{"type": …}``."""
     image: ClassVar[str] = "busybox:stable"
     """For runners that need one: an image with a POSIX shell."""
     patience: ClassVar[float] = 30.0
@@ -68,6 +70,7 @@ class RunnerSuite(Suite):
             config=self.config,
             image=self.image,
             patience=self.patience,
+            environment=self.environment,
         )
 
     @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -11,6 +11,8 @@ import pytest
 
 from launchcore.host import Host
 from launchcore.host.fields import fields_of
+from launchcore.host.settings import structure
+from launchcore.plugin import Environment, Site
 
 T = TypeVar("T")
 
@@ -21,6 +23,16 @@ def load_plugin(plugin: str) -> Host:
     record = host.plugins[0]
     assert record.loaded, f"{plugin} is {record.state.value}: {record.reason}\n{record.traceback or ''}"
     return host
+
+
+def make_environment(asked: tuple[str, Mapping[str, Any]] | None, site: Site) -> Environment | None:
+    """The environment that a suite names: its plugin's module, and the block of a configuration."""
+    if asked is None:
+        return None
+    plugin, block = asked
+    offer = load_plugin(plugin).catalog.environment(str(block["type"])).spec
+    settings = {key: value for key, value in block.items() if key != "type"}
+    return offer.create(structure(offer.settings, settings, path="environment"), site)
 
 
 def eventually(what: str, look: Callable[[], T | None], *, patience: float) -> T:
