@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from launchcore.agent.closer import Closer
 from launchcore.agent.failpoints import Failpoints
 from launchcore.agent.intake import Intake, StopListener
 from launchcore.agent.leases import LeaseKeeper
-from launchcore.agent.monitor import Monitor
+from launchcore.agent.monitors import Monitors
 from launchcore.agent.pool import Pool
 from launchcore.agent.recovery import NEVER_STARTED, recover
 from launchcore.agent.roster import Roster
@@ -48,8 +47,8 @@ log = logging.getLogger("launchcore.agent")
 
 LAST_WRITES = 5.0
 """Seconds that a leaving agent waits for ends that are being written."""
-CLOSERS = 8
-"""Threads that end the attempts of one runner, at most: one slow backend holds up no other."""
+ERRANDS = 8
+"""Threads that do what the return of the queue asks for, at most."""
 
 
 class Agent:
@@ -84,14 +83,17 @@ class Agent:
         self._attempts_dir = Path(config.state_dir) / "attempts"
         self.roster = Roster(max_jobs=config.max_jobs, stage_workers=config.stage_workers)
         self._stagers = Pool(config.stage_workers, "stage")
-        self._errands = Pool(CLOSERS, "errand")
-        """What the queue's return asks for."""
-        self._closers: list[Pool] = []
+        self._errands = Pool(ERRANDS, "errand")
         self._waiting = WaitingRoom(self.roster, self._try_again)
         self._sweeper = Sweeper(client, shop, self.roster, self._attempts_dir)
         self._closer = Closer(shop.host, self.roster, ended=self._ended, dropped=self._sweeper.nudge)
-        self._monitors: dict[str, Monitor] = {}
-        self._monitors_lock = threading.Lock()
+        self._monitors = Monitors(
+            shop,
+            self._closer,
+            config,
+            known=lambda attempt_id: self.roster.get(attempt_id) is not None,
+            came=self._sweeper.nudge,
+        )
         self._done: collections.Counter[Verdict] = collections.Counter()
         self._away_since: float | None = None
         self._away_first = 0.0
@@ -165,8 +167,7 @@ class Agent:
         """Leave. What still runs is left to be adopted: by a restart, or by another agent at once."""
         self._intake.stop()
         self._stops.close()
-        for monitor in list(self._monitors.values()):
-            monitor.close()
+        self._monitors.close()
         if self.damaged is None:
             self._wait_for_closers(LAST_WRITES)
             for attempt in self.roster.all():
@@ -175,8 +176,7 @@ class Agent:
             attempt.mark_lost()
         self._stagers.close()
         self._errands.close()
-        for closers in self._closers:
-            closers.close()
+        self._monitors.close_closers()
         self._leases.close()
         self._sweeper.close()
         with contextlib.suppress(QueueUnavailable, QueueDamaged):
@@ -235,7 +235,7 @@ class Agent:
             else:
                 follow = self._travel(attempt)
             if follow:
-                self._monitor(attempt).track(attempt)
+                self._monitors.of(attempt.claim.queue_config.type).track(attempt)
         except Postponed as wait:
             postponed, wait.again = True, wait.again or again
             self._waiting.enter(attempt, wait, time.monotonic())
@@ -256,7 +256,7 @@ class Agent:
 
     def _travel(self, attempt: Attempt) -> bool:
         attempt.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        attempt.runner = self._monitors_for(attempt.claim.queue_config.type).component
+        attempt.runner = self._monitors.of(attempt.claim.queue_config.type).component
         allowed = attempt.claim.queue_config.secrets
         travel(
             attempt,
@@ -291,15 +291,13 @@ class Agent:
         self._view.event("stopping", f"{attempt.id}: {stop.detail or stop.reason.value}", attempt=attempt.id)
         attempt.request_stop(stop)
         self._waiting.hurry(lambda each: each is attempt)
-        for monitor in list(self._monitors.values()):
-            monitor.nudge()
+        self._monitors.nudge()
 
     def _lost(self, attempt: Attempt) -> None:
         """This very one: another may have come in its place, under a new lease."""
         attempt.mark_lost()
         self._waiting.hurry(lambda each: each is attempt)
-        for monitor in list(self._monitors.values()):
-            monitor.nudge()
+        self._monitors.nudge()
 
     def _unavailable(self, why: str) -> None:
         if self._away_since is None:
@@ -332,31 +330,6 @@ class Agent:
         self.replaced = why
         self.on_change()
 
-    # -- monitors ------------------------------------------------------------------------------
-
-    def _monitors_for(self, runner: str) -> Monitor:
-        """The monitor must watch before the first start, or a short run's end could be missed."""
-        component = self._shop.runner(runner)
-        with self._monitors_lock:
-            monitor = self._monitors.get(component.spec.name)
-            if monitor is None:
-                closers = Pool(CLOSERS, f"{component.spec.name}-closer")
-                self._closers.append(closers)
-                monitor = Monitor(
-                    component,
-                    self._closer,
-                    closers,
-                    lambda attempt_id: self.roster.get(attempt_id) is not None,
-                    max_log_bytes=self._config.max_log_bytes,
-                    log_spool_bytes=self._config.log_spool_bytes,
-                )
-                self._monitors[component.spec.name] = monitor
-                self._sweeper.nudge()
-            return monitor
-
-    def _monitor(self, attempt: Attempt) -> Monitor:
-        return self._monitors_for(attempt.claim.queue_config.type)
-
     # -- looking in ----------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
@@ -379,12 +352,7 @@ class Agent:
             free=None if self._config.max_jobs < 0 else self.roster.free(),
             renewed_age=now - self._leases.renewed_at,
             queue_away=0.0 if away is None else max(now - self._away_first, 0.001),
-            watched_age={
-                name: age
-                for monitor in list(self._monitors.values())
-                if monitor.busy
-                for name, age in monitor.ages(now).items()
-            },
+            watched_age=self._monitors.ages(now),
             draining=self.draining,
         )
 

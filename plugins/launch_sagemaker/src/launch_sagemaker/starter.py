@@ -1,0 +1,184 @@
+"""Starts training jobs, and finds what was started: one attempt, one name, one job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from launch_aws.session import Account
+
+from launch_sagemaker.api import Api, Exists, Throttled, bundle_of
+from launch_sagemaker.names import ATTEMPT, OWNER, job_name
+from launch_sagemaker.places import Job
+from launch_sagemaker.request import Order, order
+from launch_sagemaker.settings import Settings
+from launch_sagemaker.store import Store
+from launchcore.plugin import Busy, Fault, Given, LaunchError, Reason, RunPlan
+
+SHORT: Final = 2.0
+"""Seconds for which a start waits for its turn by itself; what takes longer is for :class:`Busy`."""
+AGAIN: Final = 0.5
+"""Seconds between two tries of a request whose answer was lost."""
+DOUBTS: Final = 3.0
+"""Part of ``appear_seconds`` for which a name has to stay unknown before :meth:`Starter.find` believes it."""
+
+
+class Starter:
+    """Keeps nothing: what was started, SageMaker knows by its name."""
+
+    def __init__(
+        self,
+        account: Account,
+        api: Api,
+        store: Store,
+        settings: Settings,
+        owner: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._account = account
+        self._api = api
+        self._store = store
+        self._settings = settings
+        self._owner = owner
+        self._clock = clock
+        self._sleep = sleep
+
+    def check(self, plan: RunPlan, given: Given) -> None:
+        """What cannot be started is known now, before anything is.
+
+        :raises Busy: SageMaker takes no more for now.
+        :raises LaunchError: it would be refused.
+        """
+        self._order(plan, given)
+        busy = self._api.control(self._account.region).busy_for()
+        if busy > 0:
+            raise _busy(busy)
+
+    def start(self, plan: RunPlan, given: Given) -> Job:
+        """Have the attempt's training job made, or find that it is there.
+
+        :raises Busy: SageMaker takes no more for now; nothing was made.
+        :raises LaunchError: nothing was made, or what was made has been stopped.
+        """
+        made = self._order(plan, given)
+        job = Job(
+            attempt_id=plan.attempt_id,
+            name=made.body["TrainingJobName"],
+            region=self._account.region,
+            bundle=made.bundle_url if made.bundle else None,
+        )
+        self._in_time(plan)
+        if made.bundle is not None and made.bundle_url is not None:
+            self._store.put(made.bundle_url, made.bundle)
+        try:
+            self._create(job, made, plan)
+        except LaunchError:
+            if job.bundle is not None and self._still_in_time(plan):  # else it may have been made after all
+                self._store.remove(job.bundle)
+            raise
+        if not self._still_in_time(plan):
+            self._undo(job)
+            raise _late()
+        return job
+
+    def find(self, attempt_id: str) -> Job | None:
+        """The training job of an attempt, if there is one. What was just made may be unknown for seconds, so
+        that nobody is believed at once that there is none.
+
+        :raises LaunchError: SageMaker could not be asked.
+        """
+        job = Job(attempt_id=attempt_id, name=job_name(attempt_id), region=self._account.region)
+        until = self._clock() + self._settings.appear_seconds / DOUBTS
+        while True:
+            found = self._described(job)
+            if found is not None:
+                return self._ours(job, found)
+            if self._clock() >= until:
+                return None
+            self._sleep(AGAIN)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _order(self, plan: RunPlan, given: Given) -> Order:
+        return order(plan, given, self._settings, region=self._account.region, owner=self._owner)
+
+    def _create(self, job: Job, made: Order, plan: RunPlan) -> None:
+        """Repeated until the answer is clear: the name allows one job only, however often it is asked for."""
+        control = self._api.control(job.region)
+        while True:
+            self._in_time(plan)
+            pause = control.take()
+            if pause > SHORT:
+                raise _busy(pause)
+            if pause > 0:
+                self._sleep(pause)
+                continue
+            try:
+                self._api.create(job.region, made.body)
+                return
+            except Exists:
+                self._adopt(job, plan)
+                return
+            except Throttled:
+                raise _busy(max(control.busy_for(), SHORT)) from None
+            except LaunchError as error:
+                if not error.retryable or error.reason is not Reason.INFRASTRUCTURE:
+                    raise
+            self._sleep(AGAIN)
+
+    def _adopt(self, job: Job, plan: RunPlan) -> None:
+        """It was made before: by an answer that was lost, or by somebody else."""
+        while True:
+            found = self._described(job)
+            if found is not None:
+                if self._ours(job, found) is None:
+                    raise LaunchError(
+                        f"there is a training job {job.name} already, and it is not this run's",
+                        reason=Reason.CONFIG_ERROR,
+                        fault=Fault.INFRASTRUCTURE,
+                        hint="names of training jobs are taken for good: submit the run again",
+                    )
+                return
+            self._in_time(plan)
+            self._sleep(AGAIN)
+
+    def _undo(self, job: Job) -> None:
+        """Stop what was just made, and may still be unknown."""
+        until = self._clock() + self._settings.appear_seconds
+        while self._described(job) is None and self._clock() < until:
+            self._sleep(AGAIN)
+        self._api.stop(job)
+
+    def _described(self, job: Job) -> Mapping[str, Any] | None:
+        looks = self._api.looks(job.region)
+        while True:
+            looks.wait()
+            try:
+                return self._api.describe(job)
+            except Throttled:
+                continue
+
+    def _ours(self, job: Job, found: Mapping[str, Any]) -> Job | None:
+        """The job with all that a handle says, if its tags say that it is this attempt's."""
+        tags = self._api.tags(job.region, str(found["TrainingJobArn"]))
+        if tags.get(OWNER) != self._owner or tags.get(ATTEMPT) != job.attempt_id:
+            return None
+        return Job(attempt_id=job.attempt_id, name=job.name, region=job.region, bundle=bundle_of(found))
+
+    def _still_in_time(self, plan: RunPlan) -> bool:
+        return plan.start_before is None or self._clock() < plan.start_before
+
+    def _in_time(self, plan: RunPlan) -> None:
+        if not self._still_in_time(plan):
+            raise _late()
+
+
+def _busy(seconds: float) -> Busy:
+    return Busy("SageMaker takes no more requests for now (throttled)", after=seconds)
+
+
+def _late() -> LaunchError:
+    return LaunchError("too late to start: the lease on this attempt has run out", reason=Reason.LOST)
