@@ -50,6 +50,7 @@ def measure(quick: bool) -> dict[str, Any]:
     found["docker"] = piece("bench_docker", quick)
     found["kubernetes"] = piece("bench_k8s", quick)
     found["kaniko"] = piece("bench_kaniko", quick)
+    found["sagemaker"] = piece("bench_sagemaker", quick)
     found["context_store"] = piece("bench_context_store", quick)
     found["aims"] = aims(found)
     return found
@@ -88,7 +89,7 @@ def aims(found: dict[str, Any]) -> list[dict[str, Any]]:
             ("log of a container", docker["logs_one"]["mb_per_s"], " MB/s", ">", 20.0),
             ("cached build decision", docker["decision"]["cached_decision_p50_ms"], "ms", "<", 300.0),
         ]
-    rows += in_a_cluster(found)
+    rows += [*in_a_cluster(found), *training(found["sagemaker"])]
     kubernetes = found["kubernetes"]
     if "not_measured" not in kubernetes:
         share = min(kubernetes[name]["share_of_bare"] for name in kubernetes if name.startswith("jobs_"))
@@ -120,6 +121,25 @@ def in_a_cluster(found: dict[str, Any]) -> list[tuple[str, float, str, str, floa
         least = min(store[name]["share_of_bare"] for name in store if name.startswith("upload_"))
         rows.append(("context upload / bare upload", least, "", ">", 0.8))
     return rows
+
+
+def training(found: dict[str, Any]) -> list[tuple[str, float, str, str, float]]:
+    """SageMaker's training jobs."""
+    if "not_measured" in found:
+        return []
+    looking = found["looking"]
+    busiest = max(each["busiest_10_s"] for name, each in looking.items() if name.startswith("at_"))
+    return [
+        ("looks at training jobs, the busiest ten seconds", busiest, "/s", "<", 2.21),
+        ("memory for each training job", looking["kb_per_run"], " KB", "<", 20.0),
+        (
+            "end of a training job → end of its run, told by events",
+            found["hearing"]["end_to_end"]["p50_s"],
+            " s",
+            "<",
+            15.0,
+        ),
+    ]
 
 
 def met(value: float, sign: str, aim: float) -> bool:
