@@ -29,7 +29,7 @@ class NoStart(Exception):
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """One container. ``folder``: a directory here that is ``/`` for what SageMaker puts into it (``opt/ml/…``)."""
+    """One container. ``folder``: a directory here that has what SageMaker puts into it, below ``opt/ml``."""
 
     name: str
     host: str

@@ -1,10 +1,12 @@
 """What SageMaker puts below ``/opt/ml``, and what it takes from there into S3.
 
-Source: "How Amazon SageMaker AI Provides Training Information" and "… Processes Training Output" in its guide.
+Source: "How Amazon SageMaker AI Provides Training Information" and "How Amazon SageMaker AI Processes
+Training Output" in its guide.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -144,7 +146,7 @@ def upload_output(s3: Any, folders: Sequence[Path], body: Mapping[str, Any], nam
     for source, called in (("model", "model"), ("output/data", "output")):
         files: dict[str, Path] = {}
         for folder in folders:
-            files |= {key: path for key, path in _files(folder / ROOT[1:] / source).items()}
+            files |= _files(folder / ROOT[1:] / source)
         if not files:
             continue
         if output.get("CompressionType") == "NONE":
@@ -178,7 +180,7 @@ class Checkpoints:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.path: str = config.get("LocalPath") or CHECKPOINTS
         self._url = config["S3Uri"]
-        self._known: dict[Path, tuple[int, int]] = {}
+        self._known: dict[Path, bytes] = {}
 
     def restore(self, s3: Any, folder: Path) -> None:
         """Before a start: what earlier ones have left."""
@@ -191,10 +193,10 @@ class Checkpoints:
         bucket, prefix = _place(f"{self._url.rstrip('/')}/")
         for name, path in _files(folder / self.path.lstrip("/")).items():
             try:
-                stat, data = path.stat(), path.read_bytes()
+                data = path.read_bytes()
             except FileNotFoundError:
                 continue
-            now = (stat.st_mtime_ns, stat.st_size)
+            now = hashlib.sha256(data).digest()
             if self._known.get(path) != now:
                 s3.put_object(Bucket=bucket, Key=prefix + name, Body=data)
                 self._known[path] = now

@@ -6,15 +6,18 @@ import functools
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from launch_sagemaker.names import LOG_GROUP
 from launch_sagemaker.testing.containers import Containers
 from launch_sagemaker.testing.events import Outbox, event_of
 from launch_sagemaker.testing.faults import Cut, Faults, Refusal, Refused
+from launch_sagemaker.testing.fleet import Surroundings
 from launch_sagemaker.testing.jobs import JobRecord
-from launch_sagemaker.testing.lives import Life, Surroundings
+from launch_sagemaker.testing.lives import Life
 from launch_sagemaker.testing.model import ServiceModel, WrongType
 from launch_sagemaker.testing.operations import Operations
 from launch_sagemaker.testing.streams import Streams
@@ -43,6 +46,7 @@ class Endpoint:
 
     :param stop_seconds: between SIGTERM and SIGKILL.
     :param step_seconds: what each step before training takes.
+    :param clients: (service, region) → a client of the cloud, where they are shared.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Endpoint:
         stop_seconds: float = 120.0,
         step_seconds: float = 0.05,
         model: ServiceModel | None = None,
+        clients: Callable[[str, str], Any] | None = None,
         port: int = 0,
     ) -> None:
         self._cloud = cloud
@@ -61,12 +66,12 @@ class Endpoint:
         self.calls: list[Call] = []
         self.faults_of_its_own: list[str] = []
         """Answers and deeds of this endpoint that are none of SageMaker's. Tests assert that it is empty."""
-        self.client_of = functools.cache(self._client_of)
-        self._streams = Streams(lambda region: self.client_of("logs", region), lambda: self.faults.log_delay)
+        self._clients = clients or functools.cache(cloud.client)
+        self._streams = Streams(lambda region: self._clients("logs", region), lambda: self.faults.log_delay)
         self._around = Surroundings(
             containers=containers,
             streams=self._streams,
-            s3=lambda region: self.client_of("s3", region),
+            s3=lambda region: self._clients("s3", region),
             step_seconds=step_seconds,
             stop_seconds=stop_seconds,
             fault=self.faults_of_its_own.append,
@@ -88,6 +93,8 @@ class Endpoint:
         self._server.close()
         for life in self._lives:
             life.close()
+        for life in self._lives:
+            life.join()
         self._streams.close()
         self.faults_of_its_own += self._streams.faults
         if self._outbox is not None:
@@ -127,13 +134,29 @@ class Endpoint:
 
         keys = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "test", **arguments}
         config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
-        return Session().create_client(
+        session = Session()
+        session.register_component("data_loader", self._model.loader)
+        return session.create_client(
             "sagemaker", region_name=region, endpoint_url=self.url, **{"config": config, **keys}
         )
 
+    def log(self, name: str) -> dict[str, list[str]]:
+        """The messages of a job's log streams, by the names of the streams, oldest first."""
+        logs, folder = self._clients("logs", self.job(name).region), {"logGroupName": LOG_GROUP}
+        if not logs.describe_log_groups(logGroupNamePrefix=LOG_GROUP)["logGroups"]:
+            return {}
+        found = logs.describe_log_streams(**folder, logStreamNamePrefix=f"{name}/")["logStreams"]
+        return {
+            stream: [
+                event["message"]
+                for event in logs.get_log_events(**folder, logStreamName=stream, startFromHead=True)["events"]
+            ]
+            for stream in sorted(each["logStreamName"] for each in found)
+        }
+
     def events_to(self, queue_url: str, region: str = REGION) -> None:
         """Send the changes of all jobs from now on to this SQS queue of the cloud."""
-        sqs = self.client_of("sqs", region)
+        sqs = self._clients("sqs", region)
 
         def send(event: dict[str, Any]) -> None:
             sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(event))
@@ -143,9 +166,6 @@ class Endpoint:
         self._outbox = Outbox(send, self.faults_of_its_own.append)
 
     # What happens
-
-    def _client_of(self, service: str, region: str) -> Any:
-        return self._cloud.client(service, region)
 
     def _begin(self, job: JobRecord) -> None:
         if job.paper:

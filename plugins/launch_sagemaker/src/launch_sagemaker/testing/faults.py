@@ -1,8 +1,7 @@
-"""What goes wrong, as a test scripts it. One :class:`Faults` for each endpoint; all of it can be lifted again."""
+"""What goes wrong, as a test scripts it. One :class:`Faults` for each endpoint; it can all be lifted."""
 
 from __future__ import annotations
 
-import collections
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +9,8 @@ from typing import Final
 
 import attrs
 
-ANY: Final = "*"
+from launch_sagemaker.testing.scripts import ANY, Script, Scripts
+
 CREATE: Final = "CreateTrainingJob"
 
 
@@ -99,40 +99,12 @@ OVER_QUOTA: Final = Ending("ClientError: ResourceLimitExceeded: the account-leve
 
 @attrs.frozen(kw_only=True)
 class Interruptions:
-    """Spot interruptions that happen to a job by themselves, each so many seconds after its training began."""
+    """Spot interruptions that happen by themselves, each so many seconds after the training began."""
 
     times: int = 1
     after: float = 0.0
     notice: float = 0.0
     comes_back: bool = True
-
-
-@attrs.define(kw_only=True, eq=False)
-class _Rule:
-    operation: str
-    act: Callable[[], None]
-    made: bool = False
-    calls: int | None = None
-    until: float | None = None
-    above: float | None = None
-    recent: collections.deque[float] = attrs.field(factory=collections.deque)
-
-    def applies(self, now: float) -> bool:
-        """Whether it hits this call; counts it."""
-        if self.is_over(now):
-            return False
-        if self.above is not None:
-            while self.recent and self.recent[0] <= now - 1.0:
-                self.recent.popleft()
-            if len(self.recent) < self.above:
-                self.recent.append(now)
-                return False
-        if self.calls is not None:
-            self.calls -= 1
-        return True
-
-    def is_over(self, now: float) -> bool:
-        return (self.calls is not None and self.calls <= 0) or (self.until is not None and now >= self.until)
 
 
 class Faults:
@@ -147,7 +119,7 @@ class Faults:
     def lift(self) -> None:
         """Everything is well again, for calls and jobs that come. Jobs that are paper remain so."""
         with self._lock:
-            self._rules: list[_Rule] = []
+            self._scripts = Scripts()
             self._keys: frozenset[str] | None = None
             self._allowed: frozenset[str] | None = None
             self._expired = False
@@ -169,7 +141,7 @@ class Faults:
         seconds: float | None = None,
         above: float | None = None,
     ) -> None:
-        """ThrottlingException: for so many calls, for so long, or for what is more than ``above`` in a second."""
+        """ThrottlingException: for so many calls, for so long, or for what exceeds ``above`` in a second."""
         self.refuse(operation, RATE, calls=calls, seconds=seconds, above=above)
 
     def refuse(
@@ -256,7 +228,7 @@ class Faults:
             raise Refused(UNKNOWN_KEY)
         if self._expired:
             raise Refused(EXPIRED)
-        self._act(operation, made=False)
+        self._scripts.act(operation, made=False)
         for action in actions:
             if self._allowed is not None and action not in self._allowed:
                 raise Refused(_denied(action, arn))
@@ -266,7 +238,7 @@ class Faults:
 
         :raises Refused, Cut: what is answered instead of the answer.
         """
-        self._act(operation, made=True)
+        self._scripts.act(operation, made=True)
 
     def next_ending(self) -> Ending | None:
         with self._lock:
@@ -306,19 +278,8 @@ class Faults:
         made: bool,
         above: float | None = None,
     ) -> None:
-        until = None if seconds is None else time.monotonic() + seconds
-        rule = _Rule(operation=operation, act=act, made=made, calls=calls, until=until, above=above)
-        with self._lock:
-            self._rules.append(rule)
-
-    def _act(self, operation: str, *, made: bool) -> None:
-        with self._lock:
-            now = time.monotonic()
-            self._rules = [rule for rule in self._rules if not rule.is_over(now)]
-            mine = [rule for rule in self._rules if rule.made is made and rule.operation in (ANY, operation)]
-            hit = [rule for rule in mine if rule.applies(now)]
-        for rule in hit:
-            rule.act()
+        script = Script(operation=operation, act=act, made=made, calls=calls, above=above)
+        self._scripts.add(script, seconds)
 
 
 def _denied(action: str, arn: str) -> Refusal:

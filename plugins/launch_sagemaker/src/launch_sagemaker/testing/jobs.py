@@ -1,4 +1,4 @@
-"""The record of one training job: its statuses, what was told about them, and what DescribeTrainingJob says."""
+"""The record of one training job: its statuses, and what DescribeTrainingJob says of it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class JobRecord:
     def move(self, secondary: str, message: str | None = None, *, failure: str | None = None) -> None:
         """Into another secondary status, or on within it with another message. What has ended stays so."""
         with self.changed:
-            if self.has_ended:
+            if self.status in ENDED:
                 return
             now = time.time()
             if self.transitions and self.transitions[-1].status == secondary:
@@ -122,7 +122,7 @@ class JobRecord:
             self.status = _STATUS.get(secondary, IN_PROGRESS)
             if secondary in ("Downloading", "Training") and self.started is None:
                 self.started = now
-            if self.has_ended:
+            if self.status in ENDED:
                 self.ended = self.transitions[-1].end = now
                 self.failure = None if failure is None else failure[:1024]
             self.on_change(self)

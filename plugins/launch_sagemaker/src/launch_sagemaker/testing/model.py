@@ -29,7 +29,9 @@ class WrongType(Exception):
 class ServiceModel:
     """SageMaker's operations and their shapes."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        document = loader.load_service_model("sagemaker", "service-2")
         self._shapes: Mapping[str, Any] = document["shapes"]
         self._operations: Mapping[str, Any] = document["operations"]
 
@@ -38,7 +40,7 @@ class ServiceModel:
         """The one of the botocore that is installed."""
         from botocore.loaders import Loader
 
-        return ServiceModel(Loader().load_service_model("sagemaker", "service-2"))
+        return ServiceModel(Loader())
 
     def knows(self, operation: str) -> bool:
         return operation in self._operations
@@ -76,9 +78,8 @@ class ServiceModel:
         :raises WrongType: it is of another type.
         """
         shape = self._shapes[name]
-        kind = shape["type"]
-        wanted = _TYPES[kind]
-        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        kind: str = shape["type"]
+        if not _is_a(kind, value):
             raise WrongType(f"{at or name} is {type(value).__name__}, not a {kind}")
         if kind == "structure":
             yield from self._structure(shape, value, at)
@@ -109,12 +110,17 @@ class ServiceModel:
             inner = self._shapes[shape["key" if part == "keys" else "value"]["shape"]]
             found: dict[str, None] = {}
             for one in ones:
-                if not isinstance(one, _TYPES[inner["type"]]):
+                if not _is_a(inner["type"], one):
                     raise WrongType(f"{at} has {type(one).__name__}, not a {inner['type']}")
                 found.update(dict.fromkeys(_constraints(inner, one)))
             if found:
                 constraint = f"Map {part} must satisfy constraint: [{', '.join(found)}]"
                 yield f"Value '{_shown(value)}' at '{at}' failed to satisfy constraint: {constraint}"
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    wanted = _TYPES[kind]
+    return isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
 
 
 def _constraints(shape: Mapping[str, Any], value: Any) -> Iterator[str]:

@@ -107,6 +107,8 @@ class Operations:
 
     def _take_pool(self, job: JobRecord) -> None:
         """The kept instances of an earlier job that are like this one's."""
+        if not (job.body.get("ResourceConfig") or {}).get("KeepAlivePeriodInSeconds"):
+            return
         for other in self.jobs.values():
             pool = other.warm_pool()
             if pool and pool["Status"] == "Available" and other.region == job.region and _alike(other, job):
@@ -182,7 +184,7 @@ def _alike(one: JobRecord, other: JobRecord) -> bool:
     if one.body["RoleArn"] != other.body["RoleArn"]:
         return False
     ones, others = (job.body.get("ResourceConfig") or {} for job in (one, other))
-    return bool(others.get("KeepAlivePeriodInSeconds")) and all(ones.get(k) == others.get(k) for k in keys)
+    return all(ones.get(key) == others.get(key) for key in keys)
 
 
 def _page(

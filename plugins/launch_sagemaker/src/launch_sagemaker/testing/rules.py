@@ -21,7 +21,7 @@ def _algorithm(body: Mapping[str, Any]) -> Iterator[str]:
     if algorithm is None:
         yield "AlgorithmSpecification is required."
     elif ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
-        yield "You must specify either TrainingImage or AlgorithmName in AlgorithmSpecification, and not both."
+        yield "You must specify exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification."
 
 
 def _machines(body: Mapping[str, Any]) -> Iterator[str]:

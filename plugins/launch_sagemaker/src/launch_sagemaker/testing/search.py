@@ -24,7 +24,8 @@ def fits(record: Mapping[str, Any], expression: Mapping[str, Any]) -> bool:
 
 def _filter(record: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
     operator = one.get("Operator") or ("Equals" if "Value" in one else "Exists")
-    value, wanted = _value(record, one["Name"]), one.get("Value")
+    value = _value(record, one["Name"])
+    wanted: str | None = one.get("Value")
     if operator in ("Exists", "NotExists"):
         return (value is not None) is (operator == "Exists")
     if wanted is None:
@@ -38,7 +39,7 @@ def _filter(record: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
     if operator == "Contains":
         return wanted in value
     if operator == "In":
-        return value in [each.strip() for each in wanted.split(",")]
+        return value in {each.strip() for each in wanted.split(",")}
     raise Refused(Refusal("ValidationException", f"The operator {operator} is not supported here."))
 
 

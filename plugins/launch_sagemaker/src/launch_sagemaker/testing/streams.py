@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -168,7 +169,5 @@ def pieces(text: str) -> list[str]:
 
 
 def _tolerate(client: Any, ask: Callable[..., Any], **arguments: str) -> None:
-    try:
+    with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
         ask(**arguments)
-    except client.exceptions.ResourceAlreadyExistsException:
-        pass

@@ -15,7 +15,7 @@ from typing import Any, Final
 from launch_sagemaker.testing.faults import Cut, Refusal, Refused
 
 REGION: Final = "us-east-1"
-_SCOPE: Final = re.compile(r"Credential=([^/,\s]+)/\d+/([^/,\s]+)/([^/,\s]+)/aws4_request")
+_SCOPE: Final = re.compile(r"Credential=([^/,\s]+)/\d+/([^/,\s]+)/sagemaker/aws4_request")
 _TARGET: Final = "SageMaker."
 
 Answer = Callable[[str, str, str, dict[str, Any]], Mapping[str, Any] | None]
@@ -90,18 +90,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, data: bytes) -> tuple[int, bytes]:
         try:
-            target = self.headers.get("X-Amz-Target") or ""
-            if not target.startswith(_TARGET):
-                raise Refused(Refusal("UnknownOperationException", ""))
-            found = _SCOPE.search(self.headers.get("Authorization") or "")
-            if found is None:
-                raise Refused(Refusal("MissingAuthenticationTokenException", "Missing Authentication Token"))
-            body = self._read(data)
-            made = self.server.answer(target.removeprefix(_TARGET), found[2], found[1], body)
-            return 200, b"" if made is None else json.dumps(made).encode()
+            operation, (key_id, region) = self._operation(), self._signer()
+            made = self.server.answer(operation, region, key_id, self._read(data))
         except Refused as refused:
-            refusal = refused.refusal
-            return refusal.status, json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
+            told = {"__type": refused.refusal.code, "message": refused.refusal.message}
+            return refused.refusal.status, json.dumps(told).encode()
+        return 200, b"" if made is None else json.dumps(made).encode()
+
+    def _operation(self) -> str:
+        target = self.headers.get("X-Amz-Target") or ""
+        if not target.startswith(_TARGET):
+            raise Refused(Refusal("UnknownOperationException", ""))
+        return target.removeprefix(_TARGET)
+
+    def _signer(self) -> tuple[str, str]:
+        """The access key, and the region that the signature is for."""
+        found = _SCOPE.search(self.headers.get("Authorization") or "")
+        if found is None:
+            raise Refused(Refusal("MissingAuthenticationTokenException", "Missing Authentication Token"))
+        return found[1], found[2]
 
     @staticmethod
     def _read(data: bytes) -> dict[str, Any]:
