@@ -62,18 +62,24 @@ class Endpoint:
     ) -> None:
         self._cloud = cloud
         self._model = model or ServiceModel.load()
+        self.stop_seconds = stop_seconds
+        self.step_seconds = step_seconds
         self.faults = Faults()
         self.calls: list[Call] = []
         self.faults_of_its_own: list[str] = []
         """Answers and deeds of this endpoint that are none of SageMaker's. Tests assert that it is empty."""
         self._clients = clients or functools.cache(cloud.client)
-        self._streams = Streams(lambda region: self._clients("logs", region), lambda: self.faults.log_delay)
+        self._streams = Streams(
+            lambda region: self._clients("logs", region),
+            lambda: self.faults.log_delay,
+            self.faults_of_its_own.append,
+        )
         self._around = Surroundings(
             containers=containers,
             streams=self._streams,
             s3=lambda region: self._clients("s3", region),
-            step_seconds=step_seconds,
-            stop_seconds=stop_seconds,
+            step_seconds=lambda: self.step_seconds,
+            stop_seconds=lambda: self.stop_seconds,
             fault=self.faults_of_its_own.append,
         )
         self._operations = Operations(self._model, self.faults, self._begin, self._changed)
@@ -89,16 +95,16 @@ class Endpoint:
         return self
 
     def close(self) -> None:
-        """End it, and every container."""
+        """End it, and every container. Idempotent."""
         self._server.close()
         for life in self._lives:
             life.close()
         for life in self._lives:
             life.join()
         self._streams.close()
-        self.faults_of_its_own += self._streams.faults
         if self._outbox is not None:
             self._outbox.close()
+            self._outbox = None
 
     # For tests
 

@@ -1,4 +1,4 @@
-"""pytest fixtures; a ``conftest.py`` imports those that it wants, with ``cloud`` and ``cloud_process`` of ``launch_aws``."""
+"""pytest fixtures; a ``conftest.py`` imports them, with ``cloud`` and ``cloud_process`` of ``launch_aws``."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class Surroundings:
     streams: Streams
     s3: Callable[[str], Any]
     """A region → a client."""
-    step_seconds: float
-    stop_seconds: float
+    step_seconds: Callable[[], float]
+    stop_seconds: Callable[[], float]
     fault: Callable[[str], None]
 
 

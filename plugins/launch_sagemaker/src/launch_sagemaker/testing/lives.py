@@ -124,7 +124,7 @@ class Life:
 
         :raises _Over: they failed, or ran for too long.
         """
-        job, grace = self._job, self._around.stop_seconds
+        job, grace = self._job, self._around.stop_seconds()
         job.move("Training")
         began = time.monotonic()
         try:
@@ -201,7 +201,7 @@ class Life:
 
         :raises _Over: the job is to stop, or has waited for too long.
         """
-        job, wanted = self._job, self._around.step_seconds if seconds is None else seconds
+        job, wanted = self._job, self._around.step_seconds() if seconds is None else seconds
         left = max(0.0, self._waits_until - time.monotonic())
         wait = min(wanted, left, _LONGEST)
         with job.changed:

@@ -31,6 +31,7 @@ def translated(pattern: str) -> str:
     made: list[str] = []
     inside = False
     rest = pattern.replace(_SURROGATES, "\\U00010000-\\U0010FFFF")
+    rest = re.sub(r"\$\{\d+,\d+\}", "$", rest)  # the end of a text, so many times: Java does not mind
     while rest:
         if found := re.match(r"\\p\{(\w+)\}", rest):
             ranges = _POSIX.get(found[1]) or _category(found[1])

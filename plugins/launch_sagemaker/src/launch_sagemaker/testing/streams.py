@@ -24,9 +24,12 @@ class Streams:
     :param delay: the seconds until something that is written can be read.
     """
 
-    def __init__(self, client: Callable[[str], Any], delay: Callable[[], float]) -> None:
+    def __init__(
+        self, client: Callable[[str], Any], delay: Callable[[], float], fault: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._delay = delay
+        self._fault = fault
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, Stream, list[dict[str, Any]]]] = []
         self._order = itertools.count()
@@ -34,7 +37,6 @@ class Streams:
         self._closed = False
         self._names: set[tuple[str, str]] = set()
         self._thread: threading.Thread | None = None
-        self.faults: list[str] = []
 
     def open(self, region: str, job: str, host: str) -> Stream:
         """The stream of an instance's start. Its name has the time of the start, in seconds as in AWS."""
@@ -92,7 +94,7 @@ class Streams:
                 try:
                     self._write(stream, events)
                 except Exception as error:
-                    self.faults.append(f"log stream {stream.name}: {error}")
+                    self._fault(f"log stream {stream.name}: {error}")
 
     def _is_due(self) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= time.monotonic()
