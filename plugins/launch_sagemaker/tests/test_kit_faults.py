@@ -240,6 +240,11 @@ def test_jobs_on_paper_end_when_told(sagemaker: Endpoint) -> None:
     assert [each["TrainingJobStatus"] for each in described] == ["Completed", "Failed", "Failed"]
     assert described[1]["FailureReason"] == "AlgorithmError: , exit code: 9"
     assert described[2]["FailureReason"] == "InternalServerError: sorry"
+    sagemaker.faults.paper(status="Starting")
+    client.create_training_job(**training_job("waits"))
+    assert sagemaker.job("waits").secondary == "Starting"
+    sagemaker.job("waits").fail(faults.NO_CAPACITY.reason)
+    assert sagemaker.job("waits").failure == faults.NO_CAPACITY.reason
     sagemaker.job("good").end(1)
     assert sagemaker.job("good").status == "Completed", "what has ended stays so"
 

@@ -118,6 +118,7 @@ def test_a_stop_lets_the_container_end_by_itself(sagemaker: Endpoint) -> None:
     assert "Stopping" in statuses(told)
     assert "FailureReason" not in told
     assert lines(sagemaker, "stopped") == ["ready", "saving"]
+    assert statuses(told)[-3:] == ["Stopping", "Uploading", "Stopped"]
 
 
 def test_a_deaf_container_is_killed_with_all_of_its_processes(cloud: Cloud, sagemaker: Endpoint) -> None:
@@ -172,9 +173,22 @@ def test_a_job_that_nobody_made_is_not_found(sagemaker: Endpoint) -> None:
 
 def test_a_job_that_runs_for_too_long_is_ended(sagemaker: Endpoint) -> None:
     sagemaker.stop_seconds = 0.1
+    seen: list[str] = []
+    sagemaker.on_change = lambda job: seen.append(job.status)
     told = run(sagemaker, sh("long", DEAF, StoppingCondition={"MaxRuntimeInSeconds": 1}))
+    assert seen[-3:] == ["Stopping", "Stopping", "Stopped"]
     assert (told["TrainingJobStatus"], told["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert "FailureReason" not in told
+
+
+def test_instances_that_break_down_are_no_fault_of_the_container(sagemaker: Endpoint) -> None:
+    sagemaker.client().create_training_job(**sh("broken", DEAF))
+    until_it_says(sagemaker, "broken", "deaf")
+    sagemaker.job("broken").fail("InternalServerError: We encountered an internal error. Please try again.")
+    sagemaker.job("broken").wait()
+    told = sagemaker.client().describe_training_job(TrainingJobName="broken")
+    assert told["FailureReason"].startswith("InternalServerError: ")
+    assert statuses(told)[-2:] == ["Training", "Failed"]
 
 
 def test_every_instance_has_a_container_and_a_stream_of_its_own(sagemaker: Endpoint) -> None:

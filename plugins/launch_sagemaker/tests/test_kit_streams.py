@@ -102,6 +102,16 @@ def test_lines_are_there_while_the_job_runs_and_late_when_a_script_says_so(sagem
     assert list(sagemaker.log("late").values()) == [["late"]]
 
 
+def test_a_test_writes_the_log_of_a_job_on_paper(sagemaker: Endpoint) -> None:
+    sagemaker.faults.paper()
+    sagemaker.client().create_training_job(**training_job("paper"))
+    first, second = sagemaker.stream("paper"), sagemaker.stream("paper", "algo-2")
+    first.write(b"one\ntwo\n")
+    second.write(b"other\n")
+    sagemaker.flush_logs()
+    assert sagemaker.log("paper") == {first.name: ["one", "two"], second.name: ["other"]}
+
+
 def test_a_cloud_that_is_away_is_noticed(faults: list[str]) -> None:
     def away(region: str) -> Any:
         raise ConnectionError(f"no {region}")

@@ -20,7 +20,7 @@ from launch_sagemaker.testing.jobs import JobRecord
 from launch_sagemaker.testing.lives import Life
 from launch_sagemaker.testing.model import ServiceModel, WrongType
 from launch_sagemaker.testing.operations import Operations
-from launch_sagemaker.testing.streams import Streams
+from launch_sagemaker.testing.streams import Stream, Streams
 from launch_sagemaker.testing.wire import REGION, Server
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Endpoint:
         self.calls: list[Call] = []
         self.faults_of_its_own: list[str] = []
         """Answers and deeds of this endpoint that are none of SageMaker's. Tests assert that it is empty."""
+        self.on_change: Callable[[JobRecord], None] = lambda _: None
+        """Called at each change of a job's status, by whoever made it."""
         self._clients = clients or functools.cache(cloud.client)
         self._streams = Streams(
             lambda region: self._clients("logs", region),
@@ -160,6 +162,14 @@ class Endpoint:
             for stream in sorted(each["logStreamName"] for each in found)
         }
 
+    def stream(self, name: str, host: str = "algo-1") -> Stream:
+        """A new log stream of a job that is paper only, to write to; :meth:`flush_logs` after it."""
+        return self._streams.open(self.job(name).region, name, host)
+
+    def flush_logs(self) -> None:
+        """Until all that was written, and is not delayed, is in CloudWatch."""
+        self._streams.flush()
+
     def events_to(self, queue_url: str, region: str = REGION) -> None:
         """Send the changes of all jobs from now on to this SQS queue of the cloud."""
         sqs = self._clients("sqs", region)
@@ -178,7 +188,7 @@ class Endpoint:
             if job.ending is not None:
                 job.move("Failed", failure=job.ending.reason)
             else:
-                job.move("Training")
+                job.move(self.faults.paper_status)
             return
         life = Life(job, self._around, self.faults.next_interruptions() if job.spot else None)
         with self._lock:
@@ -186,6 +196,7 @@ class Endpoint:
         life.start()
 
     def _changed(self, job: JobRecord) -> None:
+        self.on_change(job)
         if self._outbox is not None and not self.faults.next_event_is_lost():
             self._outbox.put(event_of(job, self._known))
 

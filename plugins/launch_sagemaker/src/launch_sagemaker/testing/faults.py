@@ -41,7 +41,9 @@ class Ending:
 
     reason: str
     """Its FailureReason."""
-    in_status: str = "Starting"
+    in_status: str = attrs.field(
+        default="Starting", validator=attrs.validators.in_(("Starting", "Downloading"))
+    )
     """The secondary status in which it happens."""
 
 
@@ -114,10 +116,12 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._paper: int | None = 0
+        self.paper_status = "Training"
         self.lift()
 
     def lift(self) -> None:
-        """Everything is well again, for calls and jobs that come. Jobs that are paper remain so."""
+        """Everything is well again, for calls and jobs that come. Jobs are on paper as before."""
         with self._lock:
             self._scripts = Scripts()
             self._keys: frozenset[str] | None = None
@@ -125,7 +129,6 @@ class Faults:
             self._expired = False
             self._endings: list[Ending] = []
             self._interruptions: list[Interruptions] = []
-            self._paper: int | None = 0
             self._deaf_stops = 0
             self._hidden = 0.0
             self._lost_events = 0
@@ -197,9 +200,13 @@ class Faults:
         """The next spot jobs are interrupted, as :class:`Interruptions` says."""
         self._interruptions += [Interruptions(**how)] * jobs  # type: ignore[arg-type]
 
-    def paper(self, jobs: int | None = None) -> None:
-        """The next jobs (None: all that follow) have no container, and end when told: ``JobRecord.end``."""
-        self._paper = jobs
+    def paper(self, jobs: int | None = None, *, status: str = "Training") -> None:
+        """The next jobs (None: all that follow) have no container, and end when told: ``JobRecord.end``.
+
+        :param status: the secondary status that they are in at once.
+        """
+        with self._lock:
+            self._paper, self.paper_status = jobs, status
 
     def hide(self, seconds: float) -> None:
         """Jobs that are created from now on are unknown to Describe, Stop and Search for so long."""

@@ -158,7 +158,7 @@ class Fleet:
             for path in ("/opt/ml/model", "/opt/ml/output"):
                 each.fetch(path)
         self.save()
-        self._end_logs()
+        self.end_logs()
 
     @property
     def failure_text(self) -> str:
@@ -173,11 +173,12 @@ class Fleet:
         for each in self._running:
             each.remove()
         self._job.running = ()
-        self._end_logs()
+        self.end_logs()
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _end_logs(self) -> None:
+    def end_logs(self) -> None:
+        """What was printed is in CloudWatch, as far as no script delays it."""
         for stream in self._streams:
             stream.close()
         self._streams.clear()

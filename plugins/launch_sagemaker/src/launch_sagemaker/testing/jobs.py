@@ -24,7 +24,7 @@ _STATUS: Final = {
     "MaxRuntimeExceeded": "Stopped",
     "MaxWaitTimeExceeded": "Stopped",
 }
-"""Secondary status → status; all others are in progress."""
+"""Secondary status → status; in all others it is in progress, or stopping."""
 
 MESSAGES: Final = {
     "Starting": "Starting the training job",
@@ -81,6 +81,8 @@ class JobRecord:
     modified: float = 0.0
     failure: str | None = None
     stop_asked: bool = False
+    broken: str | None = None
+    """The FailureReason of instances that are to break down now."""
     interruption: float | None = None
     """The seconds of notice of a spot interruption that is to happen now."""
     comes_back: bool = True
@@ -119,7 +121,8 @@ class JobRecord:
                     self.transitions[-1].end = now
                 self.transitions.append(Transition(secondary, now, message or MESSAGES[secondary]))
             self.secondary, self.modified = secondary, now
-            self.status = _STATUS.get(secondary, IN_PROGRESS)
+            before = "Stopping" if self.status == "Stopping" else IN_PROGRESS
+            self.status = _STATUS.get(secondary, before)
             if secondary in ("Downloading", "Training") and self.started is None:
                 self.started = now
             if self.status in ENDED:
@@ -142,8 +145,17 @@ class JobRecord:
         with self.changed:
             self.stop_asked = True
             self.move("Stopping")
+            self.changed.notify_all()
             if self.paper:
                 self.move("Stopped")
+
+    def fail(self, reason: str) -> None:
+        """Its instances break down while it trains: killed without a signal, for this FailureReason."""
+        with self.changed:
+            self.broken = reason
+            if self.paper:
+                self.move("Failed", failure=reason)
+            self.changed.notify_all()
 
     def interrupt(self, *, notice: float = 0.0, comes_back: bool = True) -> None:
         """Take the spot instances away: SIGTERM, and SIGKILL after ``notice`` seconds.

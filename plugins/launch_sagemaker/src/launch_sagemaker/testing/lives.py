@@ -141,6 +141,10 @@ class Life:
             if self._closed:
                 fleet.kill()
                 raise _Over("Stopped")
+            if job.broken is not None:
+                fleet.kill()
+                fleet.end_logs()
+                raise _Over("Failed", job.broken)
             if job.stop_asked:
                 fleet.terminate(grace)
             elif job.interruption is not None:
@@ -218,8 +222,9 @@ class Life:
         seconds = min(max(0.0, until - time.monotonic()), most)
 
         def news() -> bool:
-            asked = self._closed or job.stop_asked or job.interruption is not None
-            return asked or fleet.has_ended or fleet.failure != 0
+            asked = self._closed or job.stop_asked
+            told = job.interruption is not None or job.broken is not None
+            return asked or told or fleet.has_ended or fleet.failure != 0
 
         with job.changed:
             job.changed.wait_for(news, seconds)
