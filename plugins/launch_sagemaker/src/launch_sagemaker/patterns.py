@@ -14,6 +14,8 @@ _CATEGORIES: Final = {"L": "a-zA-Z", "Z": " ", "N": "0-9"}
 """Unicode's categories, for a text in which :func:`_plain` has put one of these for each of them."""
 _CLASSES: Final = {"Alnum": "a-zA-Z0-9", "Alpha": "a-zA-Z", "Digit": "0-9"}
 _PROPERTY: Final = re.compile(r"\\p\{(\w+)\}")
+_SETS: Final = re.compile(r"&&|--|~~|\|\||\[\^?[^]\\]*\[")
+"""Classes in classes and their intersections, which Python has not, or means otherwise."""
 _LINE_ENDS: Final = "\n\r\u0085\u2028\u2029"
 """What Java's ``.`` does not match."""
 _DOT: Final = "[^\\n\\r\\u0085\\u2028\\u2029]"
@@ -52,7 +54,7 @@ def _plain(one: str) -> str:
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     names = set(_PROPERTY.findall(pattern))
-    if not names <= {*_CATEGORIES, *_CLASSES}:
+    if not names <= {*_CATEGORIES, *_CLASSES} or _SETS.search(pattern):
         return None
     text = _PROPERTY.sub(lambda found: {**_CATEGORIES, **_CLASSES}[found[1]], pattern)
     try:

@@ -15,7 +15,7 @@ import attrs
 from launch_sagemaker.bundle import UNSETTABLE, file_name, settable
 from launch_sagemaker.names import CHANNEL_FOLDER
 from launch_sagemaker.refusal import OWNER_HINT, Problems, shown
-from launch_sagemaker.shapes import joined, length
+from launch_sagemaker.shapes import encodable, joined, length
 from launchcore.plugin import Given, Json, RunPlan, Secret
 
 FILES: Final = "files/"
@@ -123,6 +123,10 @@ def _files(
         if name in found:
             text = f"two secret files are called {file_name(file.name)!r}"
             problems.queue("", text, _origin(given, "file", file.name))
+        if not encodable(file.content.reveal()):
+            text = f"the secret file {shown(file.name)} has half of a character in it"
+            problems.queue("", text, _origin(given, "file", file.name))
+            continue
         found[name] = file.content
         if file.path_env and file.path_env not in last:
             paths[file.path_env] = Secret(f"{CHANNEL_FOLDER}/{name}")
@@ -135,7 +139,7 @@ def _wrong(name: str, value: str) -> str | None:
         return f"{shown(name)} is no name of a variable: letters, digits and _, no digit first"
     if length(name) > MAX_VALUE:
         return f"{shown(name)} has {length(name)} characters, and {MAX_VALUE} fit"
-    if "\0" in value or not _text(value):
+    if "\0" in value or not encodable(value):
         return f"{name} has a zero byte, or half of a character, in its value"
     return None
 
@@ -146,20 +150,12 @@ def _can_hide(name: str, value: Secret, given: Given, problems: Problems) -> boo
         wrong = "cannot be a secret variable: a shell has one of this name"
     elif not settable(name):
         wrong = "is no name for a secret variable: letters, digits and _, no digit first"
-    elif "\0" in text or not _text(text):
+    elif "\0" in text or not encodable(text):
         wrong = "has a zero byte, or half of a character, in its value"
     else:
         return True
     problems.queue("", f"{shown(name)} {wrong}", _origin(given, "env", name))
     return False
-
-
-def _text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _long(clear: Mapping[str, str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from launch_sagemaker.patterns import one_line
 from launch_sagemaker.placing import STORE_HINT, Placed
 from launch_sagemaker.refusal import Problems
 from launch_sagemaker.settings import TrainingJob
-from launch_sagemaker.shapes import length
+from launch_sagemaker.shapes import encodable, length
 from launchcore.plugin import Json, RunPlan
 
 MAX_WORDS: Final = 100
@@ -41,8 +41,8 @@ def program(
     found.pop("AlgorithmName", None)
     entrypoint, arguments = (_words(found, member) for member in (_ENTRYPOINT, _ARGUMENTS))
     words = list(plan.command or config.command or arguments)
-    if any("\0" in word for word in (*entrypoint, *words)):
-        problems.run("", "the command has a zero byte in it")
+    if any("\0" in word or not encodable(word) for word in (*entrypoint, *words)):
+        problems.run("", "the command has a zero byte, or half of a character, in it")
         return found, None
     wrong = {text: bool(plan.command) for text in word_problems(words)}
     wrong |= dict.fromkeys(word_problems(entrypoint), False)

@@ -74,6 +74,19 @@ def length(text: str) -> int:
     return len(text) + sum(one > "\uffff" for one in text)
 
 
+def encodable(text: str) -> bool:
+    """Whether it can be sent: no half of a character is in it.
+
+    >>> encodable("é"), encodable("\\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 # -- the model ------------------------------------------------------------------------------------
 
 
@@ -161,7 +174,7 @@ def _problems(name: str, value: Json, path: str) -> Iterator[tuple[str, str]]:
         yield from _size(shape, len(value), path, "entries")
         for key, inner in value.items():
             for _, text in _problems(shape["key"]["shape"], key, path):
-                yield path, f"the key {shown(key)} {text}"
+                yield path, f"the key {shown(key)}: {text}"
             yield from _problems(shape["value"]["shape"], inner, joined(path, key))
     elif kind == "list":
         yield from _size(shape, len(value), path, "entries")
@@ -186,9 +199,7 @@ def _structure(shape: Mapping[str, Any], value: Mapping[str, Json], path: str) -
 
 
 def _text(shape: Mapping[str, Any], value: str) -> Iterator[str]:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not encodable(value):
         yield f"{shown(value)} has half of a character"
         return
     values = shape.get("enum")
