@@ -159,6 +159,13 @@ able = st.sampled_from(["x" * 600, "it's", "a\nb", '"', "$(id)", "-", ""]) | st.
 )
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    command=st.lists(able, max_size=120).map(lambda words: ("program", *words)),
+    env=st.dictionaries(st.from_regex(r"V[A-Z0-9_]{1,8}", fullmatch=True), able, max_size=120),
+    hidden=secrets.map(lambda found: tuple(each for each in found if each.name != "A-B")),
+    tags=labels,
+)
 def test_a_run_that_can_be_is_one_when_there_is_a_store(
     validator: Any, command: tuple[str, ...], env: dict[str, str], hidden: tuple[EnvVar, ...], tags: Any
 ) -> None:

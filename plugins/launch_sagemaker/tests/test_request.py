@@ -511,6 +511,11 @@ def test_a_secret_needs_a_command() -> None:
     error = refused(given=secret("TOKEN"), settings=WITH_STORE, command=())
     assert "there is no command, and the secret TOKEN needs one" in error.detail
     assert error.fault is Fault.USER
+    for command in (("--epochs", "3"), ("",)):
+        error = refused(given=secret("TOKEN"), settings=WITH_STORE, command=command)
+        assert f"begins with no program, but with {command[0]!r}" in error.detail
+        assert "ContainerEntrypoint" in str(error.hint)
+        assert ordered(command=command).bundle is None
     entry = {"AlgorithmSpecification": {"ContainerEntrypoint": ["tini", "--"]}}
     made = ordered(entry, given=secret("TOKEN"), settings=WITH_STORE, command=())
     assert made.bundle is not None

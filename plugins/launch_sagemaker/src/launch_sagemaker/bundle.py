@@ -45,7 +45,7 @@ def start_script(variables: Mapping[str, Secret], words: Sequence[str]) -> Secre
     are in no command line: ``export`` is a part of the shell.
 
     :param variables: names that :func:`settable` accepts, values without zero bytes.
-    :param words: at least one.
+    :param words: at least one; the first is a program, and no option.
     """
     lines = ["#!/bin/sh", "set +x"]
     lines += [f"export {name}={shlex.quote(value.reveal())}" for name, value in variables.items()]

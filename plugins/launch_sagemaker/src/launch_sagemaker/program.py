@@ -12,7 +12,7 @@ from launch_sagemaker import images
 from launch_sagemaker.bundle import ENTRYPOINT, MAX_BYTES, START, Bundle, start_script
 from launch_sagemaker.patterns import one_line
 from launch_sagemaker.placing import STORE_HINT, Placed
-from launch_sagemaker.refusal import Problems
+from launch_sagemaker.refusal import Problems, shown
 from launch_sagemaker.settings import TrainingJob
 from launch_sagemaker.shapes import encodable, length
 from launchcore.plugin import Json, RunPlan
@@ -21,6 +21,10 @@ MAX_WORDS: Final = 100
 MAX_WORD: Final = 256
 _ENTRYPOINT: Final = "ContainerEntrypoint"
 _ARGUMENTS: Final = "ContainerArguments"
+_COMMAND_HINT: Final = (
+    "a script that is started instead of the image's own entry point sets it: put the whole command after "
+    "`--` when you submit, or set AlgorithmSpecification.ContainerEntrypoint in the queue's configuration"
+)
 
 
 def program(
@@ -52,13 +56,8 @@ def program(
         for text, of_run in wrong.items():
             tell = problems.run if of_run else problems.queue
             tell("", text, f"make it shorter, or {STORE_HINT}")
-    elif not entrypoint and not words:
-        problems.run(
-            "",
-            f"there is no command, and {placed.why[0]} needs one: what sets it has to know what to start",
-            "put the command after `--` when you submit, or set `command` or "
-            "AlgorithmSpecification.ContainerEntrypoint in the queue's configuration",
-        )
+    elif not _program([*entrypoint, *words]):
+        problems.run("", f"{_needs(words)}, and {_why(placed, wrong)} needs one", _COMMAND_HINT)
     else:
         return {**found, _ENTRYPOINT: [*ENTRYPOINT]}, _bundle([*entrypoint, *words], placed, problems)
     return found, None
@@ -87,6 +86,21 @@ def _words(found: dict[str, Json], member: str) -> list[str]:
 def _given(entrypoint: list[str], words: list[str]) -> dict[str, Json]:
     found = {_ENTRYPOINT: entrypoint, _ARGUMENTS: words}
     return {member: value for member, value in found.items() if value}
+
+
+def _program(words: Sequence[str]) -> bool:
+    """Whether they begin with a program, and not with an option for the image's entry point."""
+    return bool(words) and words[0] != "" and not words[0].startswith("-")
+
+
+def _needs(words: Sequence[str]) -> str:
+    return (
+        f"the command begins with no program, but with {shown(words[0])}" if words else "there is no command"
+    )
+
+
+def _why(placed: Placed, wrong: Mapping[str, bool]) -> str:
+    return placed.why[0] if placed.why else f"what has no room in the request ({next(iter(wrong))})"
 
 
 def _bundle(words: Sequence[str], placed: Placed, problems: Problems) -> Bundle:
