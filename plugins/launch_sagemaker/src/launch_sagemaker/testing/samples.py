@@ -1,0 +1,79 @@
+"""Plans and requests for tests that need no service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from launch_sagemaker.request import Order, order
+from launch_sagemaker.settings import Settings, TrainingJob
+from launchcore.host.settings import structure
+from launchcore.plugin import (
+    ATTEMPT_LABEL,
+    OWNER_LABEL,
+    QUEUE_LABEL,
+    RUN_LABEL,
+    EnvVar,
+    Given,
+    ImageRef,
+    RunPlan,
+    Secret,
+)
+
+RUN: Final = "6j2c0000k3fd"
+NAME: Final = f"launch-{RUN}-1"
+OWNER: Final = "queue-service-1"
+REGION: Final = "us-east-1"
+HOST: Final = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
+DIGEST: Final = f"sha256:{'ab' * 32}"
+IMAGE: Final = ImageRef(name=f"{HOST}/train:1", digest=DIGEST)
+ROLE: Final = "arn:aws:iam::123456789012:role/training"
+CONFIG: Final = {"ResourceConfig": {"InstanceType": "ml.m5.xlarge"}}
+AGENT: Final = Settings(role_arn=ROLE, output_path="s3://bucket/output")
+WITH_STORE: Final = Settings(role_arn=ROLE, output_path="s3://bucket/output", store="s3://bucket/launch")
+
+
+def config(**over: Any) -> TrainingJob:
+    """A queue's configuration as its owner writes it: :data:`CONFIG`, and ``over``."""
+    return structure(TrainingJob, {**CONFIG, **over}, path="config")
+
+
+def plan(**over: Any) -> RunPlan:
+    """A plan of an ordinary run; ``over`` replaces fields."""
+    fields: dict[str, Any] = {
+        "run_id": RUN,
+        "attempt_id": f"{RUN}-1",
+        "attempt": 1,
+        "queue": "gpu",
+        "name": NAME,
+        "settings": config(),
+        "command": ("python", "train.py"),
+        "image": IMAGE,
+        "labels": {
+            OWNER_LABEL: OWNER,
+            RUN_LABEL: RUN,
+            ATTEMPT_LABEL: f"{RUN}-1",
+            QUEUE_LABEL: "gpu",
+        },
+        "scratch": Path("/nowhere"),
+    }
+    return RunPlan(**{**fields, **over})
+
+
+def ordered(
+    queue: dict[str, Any] | None = None,
+    *,
+    given: Given | None = None,
+    settings: Settings = AGENT,
+    region: str | None = REGION,
+    owner: str = OWNER,
+    **over: Any,
+) -> Order:
+    """What is asked for :func:`plan` of a queue that says ``queue`` beside :data:`CONFIG`."""
+    made = plan(settings=config(**(queue or {})), **over)
+    return order(made, given or Given(), settings, region=region, owner=owner)
+
+
+def secret(name: str, value: str = "canary", **over: Any) -> Given:
+    """A secret variable."""
+    return Given(env=(EnvVar(name=name, value=Secret(value), **over),))
