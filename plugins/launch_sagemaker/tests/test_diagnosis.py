@@ -49,7 +49,13 @@ def why(described: dict[str, Any]) -> Failure:
         ("AlgorithmError: , exit code: 127", Reason.USER_ERROR, USER, "127: a command was not", "PATH"),
         ("AlgorithmError: , exit code: 126", Reason.USER_ERROR, USER, "could not be executed", "platform"),
         ("AlgorithmError: , exit code: 137", Reason.OUT_OF_MEMORY, USER, "signal 9", "InstanceType"),
-        ("AlgorithmError: See job logs for more information", Reason.USER_ERROR, USER, "See job logs", "logs"),
+        (
+            "AlgorithmError: See job logs for more information",
+            Reason.USER_ERROR,
+            USER,
+            "See job logs",
+            "logs",
+        ),
         ("AlgorithmError:", Reason.USER_ERROR, USER, "says nothing", "launch logs"),
         (TRACEBACK, Reason.USER_ERROR, USER, "exit code 1: ModuleNotFoundError: No module named 'fl", "logs"),
         (
@@ -73,9 +79,16 @@ def why(described: dict[str, Any]) -> Failure:
             "GPU",
             "GPUs",
         ),
-        (SCRIPT.format("MemoryError: Unable to allocate 5 GiB"), Reason.OUT_OF_MEMORY, USER, "instance", "more"),
         (
-            "AlgorithmError: Please use an instance type with more memory, or reduce the size of training data "
+            SCRIPT.format("MemoryError: Unable to allocate 5 GiB"),
+            Reason.OUT_OF_MEMORY,
+            USER,
+            "instance",
+            "more",
+        ),
+        (
+            "AlgorithmError: Please use an instance type with more memory, or reduce the size of "
+            "training data "
             "processed on an instance, exit code: 137",
             Reason.OUT_OF_MEMORY,
             USER,
@@ -91,8 +104,10 @@ def why(described: dict[str, Any]) -> Failure:
         ),
         (
             SCRIPT.format(
-                "RuntimeError: DataLoader worker (pid 50) is killed by signal: Bus error. It is possible that "
-                "dataloader's workers are out of shared memory. Please try to raise your shared memory limit: "
+                "RuntimeError: DataLoader worker (pid 50) is killed by signal: Bus error. It is "
+                "possible that "
+                "dataloader's workers are out of shared memory. Please try to raise your shared "
+                "memory limit: "
                 "insufficient shared memory (shm)"
             ),
             Reason.USER_ERROR,
@@ -101,9 +116,16 @@ def why(described: dict[str, Any]) -> Failure:
             "fewer workers",
         ),
         # what was to be started
-        (f"AlgorithmError: {NO_TRAIN}, exit code: 127", Reason.USER_ERROR, USER, "no program `train`", "`--`"),
         (
-            "ClientError: Artifact upload failed:API error (400): OCI runtime create failed: container_linux.go:"
+            f"AlgorithmError: {NO_TRAIN}, exit code: 127",
+            Reason.USER_ERROR,
+            USER,
+            "no program `train`",
+            "`--`",
+        ),
+        (
+            "ClientError: Artifact upload failed:API error (400): OCI runtime create failed: "
+            "container_linux.go:"
             f"380: starting container process caused: {NO_TRAIN}",
             Reason.USER_ERROR,
             USER,
@@ -132,7 +154,8 @@ def why(described: dict[str, Any]) -> Failure:
             "linux/amd64",
         ),
         (
-            "AlgorithmError: CannotStartContainerError. Please make sure the container can be run with 'docker "
+            "AlgorithmError: CannotStartContainerError. Please make sure the container can be run "
+            "with 'docker "
             "run <image> train'. Please refer SageMaker documentation for details.",
             Reason.USER_ERROR,
             USER,
@@ -141,7 +164,8 @@ def why(described: dict[str, Any]) -> Failure:
         ),
         # what SageMaker could not do for it
         (
-            "ClientError: Cannot pull algorithm container. Either the image does not exist or its permissions "
+            "ClientError: Cannot pull algorithm container. Either the image does not exist or its "
+            "permissions "
             "are incorrect.",
             Reason.IMAGE_PULL,
             USER,
@@ -149,7 +173,8 @@ def why(described: dict[str, Any]) -> Failure:
             "ecr:BatchGetImage",
         ),
         (
-            "ClientError: CannotPullContainerError: manifest for 123456789012.dkr.ecr.us-east-1.amazonaws.com/"
+            "ClientError: CannotPullContainerError: manifest for "
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
             "x:1 not found",
             Reason.IMAGE_PULL,
             USER,
@@ -157,7 +182,8 @@ def why(described: dict[str, Any]) -> Failure:
             "is it there",
         ),
         (
-            "ClientError: Data download failed:S3 key: s3://bucket/image-classification/repository/train matched "
+            "ClientError: Data download failed:S3 key: "
+            "s3://bucket/image-classification/repository/train matched "
             "no files on s3",
             Reason.CONFIG_ERROR,
             USER,
@@ -214,7 +240,8 @@ def why(described: dict[str, Any]) -> Failure:
             "InputDataConfig",
         ),
         (
-            "ClientError: Data download failed:Please ensure that the subnet's route table has a route to an S3 "
+            "ClientError: Data download failed:Please ensure that the subnet's route table has a "
+            "route to an S3 "
             "VPC endpoint or a NAT device, and both the security groups and the subnet's network ACL allow "
             "outbound traffic to S3.",
             Reason.CONFIG_ERROR,
@@ -246,7 +273,8 @@ def why(described: dict[str, Any]) -> Failure:
         ("ClientError: Something new", Reason.CONFIG_ERROR, USER, "Something new", "configuration"),
         # nobody's fault
         (
-            "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML "
+            "CapacityError: Unable to provision requested ML compute capacity. Please retry using a "
+            "different ML "
             "instance type.",
             Reason.UNSCHEDULABLE,
             INFRA,
@@ -261,7 +289,8 @@ def why(described: dict[str, Any]) -> Failure:
             "retry policy",
         ),
         (
-            "ResourceLimitExceeded: The account-level service limit 'ml.p4d.24xlarge for training job usage' is 1",
+            "ResourceLimitExceeded: The account-level service limit 'ml.p4d.24xlarge for training "
+            "job usage' is 1",
             Reason.UNSCHEDULABLE,
             INFRA,
             "a quota of the account is full",
@@ -367,7 +396,9 @@ def test_what_has_not_failed_has_no_failure(status: str | None) -> None:
     assert failure_of({"TrainingJobStatus": status, "FailureReason": "x"}) is None
 
 
-DENIED = f"User: {USER_ARN} is not authorized to perform: {{}} on resource: {{}} because no identity-based policy"
+DENIED = (
+    f"User: {USER_ARN} is not authorized to perform: {{}} on resource: {{}} because no identity-based policy"
+)
 ENUM = (
     "1 validation error detected: Value 'ml.p9.large' at 'resourceConfig.instanceType' failed to satisfy "
     "constraint: Member must satisfy enum value set: [ml.m5.large, ml.m5.xlarge]"
@@ -375,24 +406,24 @@ ENUM = (
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "expected", "retryable", "says", "advice"),
+    ("code", "message", "kind", "says", "advice"),
     [
         (
             "ResourceLimitExceeded",
-            "The account-level service limit 'ml.p3.2xlarge for training job usage' is 2 Instances, with current "
+            "The account-level service limit 'ml.p3.2xlarge for training job usage' is 2 Instances, "
+            "with current "
             "utilization of 2 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to "
             "request an increase for this quota.",
-            Reason.UNSCHEDULABLE,
-            True,
+            (Reason.UNSCHEDULABLE, True),
             "a quota of the account is full in us-east-1",
             "max_running",
         ),
         (
             "ResourceLimitExceeded",
-            "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances, with current "
+            "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances, "
+            "with current "
             "utilization of 0 Instances and a request delta of 1 Instances.",
-            Reason.UNSCHEDULABLE,
-            False,
+            (Reason.UNSCHEDULABLE, False),
             "quota",
             "no quota of this instance type at all",
         ),
@@ -400,104 +431,111 @@ ENUM = (
             "ValidationException",
             f"Could not assume role {ROLE}. Please ensure that the role exists and allows principal "
             "'sagemaker.amazonaws.com' to assume the role.",
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "the queue's role",
             "trust policy",
         ),
         (
             "AccessDeniedException",
             DENIED.format("iam:PassRole", ROLE),
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             f"iam:PassRole is not allowed on {ROLE}",
             "iam:PassedToService",
         ),
         (
             "AccessDeniedException",
             DENIED.format("sagemaker:CreateTrainingJob", JOB_ARN),
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             f"sagemaker:CreateTrainingJob is not allowed on {JOB_ARN}",
             "allow sagemaker:CreateTrainingJob",
         ),
         (
             "AccessDeniedException",
             DENIED.format("sagemaker:AddTags", JOB_ARN),
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "sagemaker:AddTags",
             "allow sagemaker:AddTags",
         ),
         (
             "AccessDeniedException",
-            f"User: {USER_ARN} is not authorized to perform: sagemaker:CreateTrainingJob on resource: {JOB_ARN} "
+            f"User: {USER_ARN} is not authorized to perform: sagemaker:CreateTrainingJob on resource: "
+            f"{JOB_ARN} "
             "with an explicit deny in a service control policy",
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "sagemaker:CreateTrainingJob",
             "explicit deny in a service control policy",
         ),
-        ("AccessDeniedException", "no", Reason.CONFIG_ERROR, False, "not allowed", "sagemaker:CreateTrainingJob"),
+        (
+            "AccessDeniedException",
+            "no",
+            (Reason.CONFIG_ERROR, False),
+            "not allowed",
+            "sagemaker:CreateTrainingJob",
+        ),
         (
             "ValidationException",
-            "Cannot find repository: x in registry ID: 123456789012. Please check if your ECR repository exists "
+            "Cannot find repository: x in registry ID: 123456789012. Please check if your ECR "
+            "repository exists "
             f"and role {ROLE} has proper pull permissions for SageMaker: ecr:BatchCheckLayerAvailability",
-            Reason.IMAGE_PULL,
-            False,
+            (Reason.IMAGE_PULL, False),
             "cannot use the image",
             "ECR",
         ),
         (
             "ValidationException",
-            'No S3 objects found under S3 URL "s3://b/train/" given in input data source. Please ensure that the '
-            "bucket exists in the selected region (us-east-1), that objects exist under that S3 prefix, and that "
+            'No S3 objects found under S3 URL "s3://b/train/" given in input data source. Please '
+            "ensure that the "
+            "bucket exists in the selected region (us-east-1), that objects exist under that S3 "
+            "prefix, and that "
             f'the role "{ROLE}" has "s3:ListBucket" permissions on bucket "b".',
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "what the queue names in S3",
             "s3:ListBucket",
         ),
         (
             "ValidationException",
             "The subnet ID 'subnet-1' does not exist",
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "cannot use the network",
             "VpcConfig",
         ),
         (
             "ValidationException",
             "Access denied to KMS key arn:aws:kms:us-east-1:123456789012:key/x",
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "KMS key",
             "kms:Decrypt",
         ),
-        ("ValidationException", ENUM, Reason.CONFIG_ERROR, False, "no such instances", "InstanceType"),
+        ("ValidationException", ENUM, (Reason.CONFIG_ERROR, False), "no such instances", "InstanceType"),
         (
             "ValidationException",
-            "1 validation error detected: Value '0' at 'stoppingCondition.maxRuntimeInSeconds' failed to satisfy "
+            "1 validation error detected: Value '0' at 'stoppingCondition.maxRuntimeInSeconds' "
+            "failed to satisfy "
             "constraint: Member must have value greater than or equal to 1",
-            Reason.CONFIG_ERROR,
-            False,
+            (Reason.CONFIG_ERROR, False),
             "`stoppingCondition.maxRuntimeInSeconds`: Member must have value",
             "the queue's config",
         ),
-        ("ValidationException", "Something new", Reason.CONFIG_ERROR, False, "Something new", "the queue's"),
-        ("ResourceNotFound", "Experiment x", Reason.CONFIG_ERROR, False, "ResourceNotFound", "the queue's"),
-        ("UnknownOperationException", "", Reason.CONFIG_ERROR, False, "no SageMaker", "`region`"),
-        ("InternalFailure", "oops", Reason.INFRASTRUCTURE, True, "InternalFailure: oops", "Health"),
-        ("ServiceUnavailable", "", Reason.INFRASTRUCTURE, True, "ServiceUnavailable", "Health"),
+        (
+            "ValidationException",
+            "Something new",
+            (Reason.CONFIG_ERROR, False),
+            "Something new",
+            "the queue's",
+        ),
+        ("ResourceNotFound", "Experiment x", (Reason.CONFIG_ERROR, False), "ResourceNotFound", "the queue's"),
+        ("UnknownOperationException", "", (Reason.CONFIG_ERROR, False), "no SageMaker", "`region`"),
+        ("InternalFailure", "oops", (Reason.INFRASTRUCTURE, True), "InternalFailure: oops", "Health"),
+        ("ServiceUnavailable", "", (Reason.INFRASTRUCTURE, True), "ServiceUnavailable", "Health"),
     ],
 )
 def test_a_refused_training_job_says_what_to_do(
-    code: str, message: str, expected: Reason, retryable: bool, says: str, advice: str
+    code: str, message: str, kind: tuple[Reason, bool], says: str, advice: str
 ) -> None:
     found = refusal(code, message, region="us-east-1")
 
     assert isinstance(found, LaunchError)
-    assert (found.reason, found.fault, found.retryable) == (expected, INFRA, retryable), found.detail
+    assert ((found.reason, found.retryable), found.fault) == (kind, INFRA), found.detail
     assert says in found.detail
     assert advice in (found.hint or "")
 

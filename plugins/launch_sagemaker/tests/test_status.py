@@ -39,7 +39,9 @@ def described(primary: str, *steps: tuple[str, str] | str, **more: Any) -> dict[
 def test_before_its_program_runs_it_is_pending_and_says_how_far_it_is() -> None:
     found = status_of(
         described(
-            "InProgress", ("Starting", "Preparing the instances for training"), ("Downloading", "Downloading data")
+            "InProgress",
+            ("Starting", "Preparing the instances for training"),
+            ("Downloading", "Downloading data"),
         )
     )
 
@@ -57,7 +59,9 @@ def test_once_its_program_ran_it_is_running_whatever_comes_between(now: str) -> 
     assert found.progress == now
 
 
-@pytest.mark.parametrize("now", ["Starting", "Pending", "LaunchingMLInstances", "Updating", "New", "", None, 7])
+@pytest.mark.parametrize(
+    "now", ["Starting", "Pending", "LaunchingMLInstances", "Updating", "New", "", None, 7]
+)
 def test_words_that_are_not_known_are_shown_and_decide_nothing(now: Any) -> None:
     found = status_of({"TrainingJobStatus": "InProgress", "SecondaryStatus": now})
 
@@ -104,7 +108,9 @@ def test_a_success_has_its_times_and_what_it_cost() -> None:
 
 
 def test_a_failure_has_its_exit_code_and_reason() -> None:
-    found = status_of(described("Failed", "Training", "Failed", FailureReason="AlgorithmError: , exit code: 7"))
+    found = status_of(
+        described("Failed", "Training", "Failed", FailureReason="AlgorithmError: , exit code: 7")
+    )
 
     assert (found.phase, found.exit_code, found.signal) == (Phase.FAILED, 7, None)
     assert found.failure is not None
@@ -186,11 +192,18 @@ odd = st.recursive(
     max_leaves=6,
 )
 KEYS = (
-    *("SecondaryStatus", "SecondaryStatusTransitions", "FailureReason", "StoppingCondition", "ResourceConfig"),
+    *(
+        "SecondaryStatus",
+        "SecondaryStatusTransitions",
+        "FailureReason",
+        "StoppingCondition",
+        "ResourceConfig",
+    ),
     *("TrainingEndTime", "CreationTime", "BillableTimeInSeconds", "TrainingStartTime", "CheckpointConfig"),
 )
 steps = st.lists(
-    st.dictionaries(st.sampled_from(["Status", "StartTime", "EndTime", "StatusMessage"]), odd) | odd, max_size=4
+    st.dictionaries(st.sampled_from(["Status", "StartTime", "EndTime", "StatusMessage"]), odd) | odd,
+    max_size=4,
 )
 
 
