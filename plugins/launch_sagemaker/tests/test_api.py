@@ -151,7 +151,7 @@ def test_what_cannot_be_asked_says_why(
 ) -> None:
     scripted.refuses("describe_training_job", code, "no", status)
 
-    with pytest.raises(LaunchError, match=f"cannot look at the training job {JOB.name}") as raised:
+    with pytest.raises(LaunchError, match=f"cannot look at training jobs in {REGION}") as raised:
         scripted.api.describe(JOB)
     assert (raised.value.reason, raised.value.retryable) == (reason, retryable)
 

@@ -69,9 +69,8 @@ class Api:
 
         :raises Throttled: ask later. :raises LaunchError: it could not be asked.
         """
-        with self._asking(
-            f"look at the training job {job.name}", job.region, self.looks(job.region)
-        ) as client:
+        pace = self.looks(job.region)
+        with self._asking(f"look at training jobs in {job.region}", job.region, pace) as client:
             try:
                 found: Mapping[str, Any] = client.describe_training_job(TrainingJobName=job.name)
             except Exception as error:
