@@ -46,7 +46,7 @@ class Account:
         """Taken in one order: of a run's role, of the agent's role, of the profile or chain."""
         self._sessions: dict[str | None, Any] = {}
         """The role that one works as → a botocore session; ``None``: what the profile or chain has."""
-        self._clients: dict[tuple[str, str, str | None], Any] = {}
+        self._clients: dict[tuple[str, str, str | None, int | None], Any] = {}
         self._identity: Identity | None = None
 
     @property
@@ -65,9 +65,12 @@ class Account:
                     raise NoRegionError
         return str(said)
 
-    def client(self, service: str, region: str | None = None) -> Any:
-        """A client, made once for each service and region. It retries what is worth it."""
-        return self._client(service, region or self.region, self.settings.role_arn)
+    def client(self, service: str, region: str | None = None, *, attempts: int | None = None) -> Any:
+        """A client, made once for each service and region. It retries what is worth it, as the settings say.
+
+        :param attempts: how often it asks at most, for whoever has a pace of their own; 1: it never retries.
+        """
+        return self._client(service, region or self.region, self.settings.role_arn, attempts)
 
     def identity(self) -> Identity:
         """Who we are; asked once. :raises LaunchError: nobody that AWS knows."""
@@ -121,13 +124,16 @@ class Account:
 
     # -- sessions and clients --------------------------------------------------------------------
 
-    def _client(self, service: str, region: str, role: str | None) -> Any:
-        key = (service, region, role)
+    def _client(self, service: str, region: str, role: str | None, attempts: int | None = None) -> Any:
+        key = (service, region, role, attempts)
         with self.asking(f"use {service}", region=region), self._alone(role):
             made = self._clients.get(key)
             if made is None:
                 made = self._sdk(role).client(
-                    service, region_name=region, endpoint_url=self.endpoint(service), config=self._config()
+                    service,
+                    region_name=region,
+                    endpoint_url=self.endpoint(service),
+                    config=self._config(attempts),
                 )
                 self._clients[key] = made
             return made
@@ -156,13 +162,13 @@ class Account:
             self._sessions[role] = session
         return session
 
-    def _config(self) -> Any:
+    def _config(self, attempts: int | None) -> Any:
         from botocore.config import Config
 
         return Config(
             connect_timeout=self.settings.connect_seconds,
             read_timeout=self.settings.answer_seconds,
-            retries={"mode": "standard", "total_max_attempts": self.settings.retries + 1},
+            retries={"mode": "standard", "total_max_attempts": attempts or self.settings.retries + 1},
             user_agent_extra=AGENT,
         )
 
