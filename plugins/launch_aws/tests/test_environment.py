@@ -281,3 +281,11 @@ def test_threads_share_one_role(environment: Environments, cloud: Cloud) -> None
         clients = {id(made.account.client("ecr")) for _ in range(8)}
     assert len(keys) == len(clients) == 1
     assert cloud.log().count("POST / ") - before == 1
+
+
+def test_clients_of_all_services_are_made_in_any_order(environment: Callable[..., AwsEnvironment]) -> None:
+    """The SDK adds to a session what its clients can do, and minds when that was added before."""
+    account = environment().account
+    for service in ("sts", "ecr", "s3", "logs", "sqs", "sagemaker", "s3"):
+        assert account.client(service) is account.client(service)
+    assert account.client("s3", "eu-west-1") is not account.client("s3")

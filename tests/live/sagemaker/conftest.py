@@ -11,12 +11,21 @@ from launch_aws.testing.cloud import PASSWORD, Cloud
 from launch_aws.testing.fixtures import cloud, cloud_process, own_aws
 from launch_docker.testing.fixtures import docker_host, docker_machine, engine, unavailable
 from launch_docker.testing.registry import RegistryMachine, missing_registry
-from launch_sagemaker.testing.fixtures import sagemaker_model
+from launch_sagemaker.testing.fixtures import sagemaker_clients, sagemaker_model
 from launch_sagemaker.testing.model import ServiceModel
 
 from tests.live.sagemaker.world import SageMakerWorld
 
-__all__ = ["cloud", "cloud_process", "docker_host", "docker_machine", "engine", "own_aws", "sagemaker_model"]
+__all__ = [
+    "cloud",
+    "cloud_process",
+    "docker_host",
+    "docker_machine",
+    "engine",
+    "own_aws",
+    "sagemaker_clients",
+    "sagemaker_model",
+]
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,19 @@ from typing import Any, Final
 
 import yaml
 from launch_aws.testing.cloud import REGION, Cloud
+from launch_docker.build_registry import push
 from launch_docker.engine import Engine
 from launch_docker.errors import EngineAway, EngineError
 from launch_docker.settings import Settings
 from launch_docker.testing.fixtures import IMAGE
 from launch_docker.testing.registry import RegistryMachine
-from launch_sagemaker.testing.docker import DockerContainers
 from launch_sagemaker.testing.endpoint import Endpoint
+from launch_sagemaker.testing.engine import DockerContainers
 from launch_sagemaker.testing.jobs import JobRecord
 from launch_sagemaker.testing.model import ServiceModel
 
 from launchcore.plugin import RetryPolicy, RunSpec, SourceRef
+from launchcore.testing.context import RecordingContext
 from tests.crash.world import AgentProcess, World
 from tests.live.docker.world import JOB
 
@@ -54,9 +56,11 @@ class SageMakerWorld(World):
         (root / "shared").mkdir()
         self.history = root / "shared" / "history"
         self.history.touch()
-        login = (storage.user, storage.password)
-        containers = DockerContainers(docker_host, login=login, volumes={f"{root}/shared": "/history"})
-        self.sagemaker = Endpoint(cloud, containers, stop_seconds=3.0, step_seconds=0.05, model=model).start()
+        logins = {storage.host: (storage.user, storage.password)}
+        self.containers = DockerContainers(docker_host, logins=logins, volumes={f"{root}/shared": "/history"})
+        self.sagemaker = Endpoint(
+            cloud, self.containers, stop_seconds=3.0, step_seconds=0.05, model=model
+        ).start()
         cloud.client("s3").create_bucket(Bucket=BUCKET)
         self.image = self.pushed(IMAGE, "ready")
 
@@ -64,10 +68,11 @@ class SageMakerWorld(World):
 
     def pushed(self, image: str, repository: str) -> str:
         """An image of the engine as one of the registry's."""
-        name = f"{self.storage.host}/{repository}"
-        self.engine.request("POST", f"/images/{image}/tag", params={"repo": name, "tag": "1"})
-        self.engine.push(f"{name}:1", user=self.storage.user, password=self.storage.password)
-        return f"{name}:1"
+        name = f"{self.storage.host}/{repository}:1"
+        self.engine.request("POST", f"/images/{image}/tag", params={"repo": name[:-2], "tag": "1"})
+        login = {"username": self.storage.user, "password": self.storage.password}
+        push(self.engine, name, login, RecordingContext(), retries=0, silent_seconds=30.0)
+        return name
 
     def queue(self, name: str = "q", **config: Any) -> None:
         target = {"ResourceConfig": RESOURCES, **config.pop("config", {})}
@@ -138,6 +143,7 @@ class SageMakerWorld(World):
         for agent in self.agents:
             agent.kill()
         self.sagemaker.close()
+        self.containers.close()
         with contextlib.suppress(EngineAway, EngineError):
             self.engine.close()
         super().close()

@@ -46,6 +46,7 @@ class Account:
         """Taken in one order: of a run's role, of the agent's role, of the profile or chain."""
         self._sessions: dict[str | None, Any] = {}
         """The role that one works as → a botocore session; ``None``: what the profile or chain has."""
+        self._sdks: dict[str | None, Any] = {}
         self._clients: dict[tuple[str, str, str | None, int | None], Any] = {}
         self._identity: Identity | None = None
 
@@ -119,6 +120,7 @@ class Account:
     def _forget(self) -> None:
         """Credentials are read anew the next time: somebody mends a file while the agent runs."""
         self._sessions.clear()
+        self._sdks.clear()
         self._clients.clear()
         self._identity = None
 
@@ -139,9 +141,13 @@ class Account:
             return made
 
     def _sdk(self, role: str | None) -> Any:
-        import boto3
+        """Only with the role's lock held. One for each session: a second one would hook into it again."""
+        made = self._sdks.get(role)
+        if made is None:
+            import boto3
 
-        return boto3.Session(botocore_session=self._session(role))
+            made = self._sdks[role] = boto3.Session(botocore_session=self._session(role))
+        return made
 
     def _alone(self, role: str | None) -> threading.RLock:
         """The lock of a role's session."""

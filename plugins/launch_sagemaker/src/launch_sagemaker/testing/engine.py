@@ -24,6 +24,7 @@ class DockerContainers:
     :param host: the engine's URL.
     :param network: the mode of the containers' network; None: the engine's own.
     :param logins: host of a registry → user and password.
+    :param volumes: path here → path in each container; SageMaker has none, a test may want to look.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class DockerContainers:
         *,
         network: str | None = None,
         logins: Mapping[str, tuple[str, str]] | None = None,
+        volumes: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
         self._network = network
         self._logins = dict(logins or {})
+        self._volumes = [f"{here}:{there}" for here, there in (volumes or {}).items()]
         self._lock = threading.Lock()
         self._made: Any = None
 
@@ -81,6 +84,7 @@ class DockerContainers:
             environment=dict(order.variables),
             hostname=order.host,
             labels={LABEL: order.name},
+            volumes=self._volumes,
             name=f"{order.name}-{order.host}-{uuid.uuid4().hex[:8]}",
             **({} if network is None else {"network_mode": network}),
         )
