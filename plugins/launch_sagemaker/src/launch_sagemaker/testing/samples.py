@@ -16,6 +16,8 @@ from launchcore.plugin import (
     EnvVar,
     Given,
     ImageRef,
+    LaunchError,
+    Reason,
     RunPlan,
     Secret,
 )
@@ -77,3 +79,21 @@ def ordered(
 def secret(name: str, value: str = "canary", **over: Any) -> Given:
     """A secret variable."""
     return Given(env=(EnvVar(name=name, value=Secret(value), **over),))
+
+
+def body(queue: dict[str, Any] | None = None, **over: Any) -> dict[str, Any]:
+    """The request of :func:`ordered`."""
+    return ordered(queue, **over).body
+
+
+def refused(queue: dict[str, Any] | None = None, **over: Any) -> LaunchError:
+    """Why :func:`ordered` cannot be."""
+    found: LaunchError | None = None
+    try:
+        ordered(queue, **over)
+    except LaunchError as error:
+        found = error
+    assert found is not None, "it can be"
+    assert found.reason is Reason.CONFIG_ERROR
+    assert found.detail.isprintable()
+    return found
