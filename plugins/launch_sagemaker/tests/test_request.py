@@ -24,7 +24,7 @@ from launch_sagemaker.testing.samples import (
     secret,
 )
 
-from launchcore.host.settings import SettingsError
+from launchcore.host.settings import SettingsError, structure
 from launchcore.plugin import (
     Fault,
     LaunchError,
@@ -113,7 +113,7 @@ def test_members_of_a_newer_api_have_names_only() -> None:
         ordered({"members": {"Tomorrow": {"a": 1}}})
     assert newer.body()["Tomorrow"] == {"a": 1}
     with pytest.raises(SettingsError, match=r"config.members: has RoleArn, which is a key by itself"):
-        config(members={"RoleArn": ROLE})
+        structure(TrainingJob, {"members": {"RoleArn": ROLE}}, path="config")
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_members_of_a_newer_api_have_names_only() -> None:
 )
 def test_a_key_that_is_nearly_right_gets_a_hint(key: str, hint: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        config(**{key: "x"})
+        structure(TrainingJob, {key: "x"}, path="config")
     assert f"use {hint!r}" in str(caught.value.hint)
 
 
 def test_keys_that_cannot_be_say_why() -> None:
     with pytest.raises(SettingsError, match=r"TrainingJobName: is launchcore's to say: each attempt has"):
-        config(TrainingJobName="x")
+        structure(TrainingJob, {"TrainingJobName": "x"}, path="config")
     with pytest.raises(SettingsError, match="a serverless job has no image"):
-        config(ServerlessJobConfig={"JobType": "FineTuning"})
+        structure(TrainingJob, {"ServerlessJobConfig": {"JobType": "FineTuning"}}, path="config")
 
 
 def test_nothing_is_nothing() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from launch_sagemaker.request import Order, order
-from launch_sagemaker.settings import Settings, TrainingJob
-from launchcore.host.settings import structure
+from launch_sagemaker.settings import Settings, TrainingJob, members
 from launchcore.plugin import (
     ATTEMPT_LABEL,
     OWNER_LABEL,
@@ -36,8 +35,12 @@ WITH_STORE: Final = Settings(role_arn=ROLE, output_path="s3://bucket/output", st
 
 
 def config(**over: Any) -> TrainingJob:
-    """A queue's configuration as its owner writes it: :data:`CONFIG`, and ``over``."""
-    return structure(TrainingJob, {**CONFIG, **over}, path="config")
+    """A queue's configuration, with the keys that its owner writes: :data:`CONFIG`, and ``over``."""
+    fields = {member: name for name, member in members()}
+    said = {fields.get(key, key): value for key, value in {**CONFIG, **over}.items()}
+    return TrainingJob(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    )
 
 
 def plan(**over: Any) -> RunPlan:
