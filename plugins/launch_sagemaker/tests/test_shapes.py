@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -195,11 +196,12 @@ def test_every_pattern_of_the_request_is_read() -> None:
     assert [pattern for pattern in patterns if _compiled(pattern) is None] == []
 
 
-@given(st.text(max_size=1024))
-def test_no_text_takes_long(text: str) -> None:
-    """Names of strangers come this way: nothing may take more than linear time, or nearly."""
-    for shape in shapes._shapes().values():
-        if "pattern" in shape:
-            matches(shape["pattern"], text)
-            matches(shape["pattern"], "s3://" + "a" * 1000 + text[:5] + "\n")
-            matches(shape["pattern"], "a-" * 500 + "!")
+def test_no_text_takes_long() -> None:
+    """Names of strangers come this way: none may keep the agent busy."""
+    hostile = ["s3://" + "a" * 1000 + "\n", "a-" * 500 + "!", "arn:aws:" + "-" * 900, "-" * 1000]
+    patterns = {shape["pattern"] for shape in shapes._shapes().values() if "pattern" in shape}
+    before = time.process_time()
+    for pattern in patterns:
+        for text in hostile:
+            matches(pattern, text)
+    assert time.process_time() - before < 5

@@ -197,17 +197,19 @@ class TrainingJob:
         key="RetryStrategy",
     )
     debug_hook_config: dict[str, Json] | None = setting(
-        "Of the Debugger.", default=None, key="DebugHookConfig"
+        "What the Debugger saves, and where: {S3OutputPath: s3://…}.", default=None, key="DebugHookConfig"
     )
     debug_rules: tuple[dict[str, Json], ...] | None = setting(
-        "Rules of the Debugger.", default=None, key="DebugRuleConfigurations"
+        "Rules that the Debugger applies to what it saves.", default=None, key="DebugRuleConfigurations"
     )
     tensor_board: dict[str, Json] | None = setting(
         "Where TensorBoard's data goes: {S3OutputPath: s3://…}.", default=None, key="TensorBoardOutputConfig"
     )
-    profiler_config: dict[str, Json] | None = setting("Of the profiler.", default=None, key="ProfilerConfig")
+    profiler_config: dict[str, Json] | None = setting(
+        "What the profiler measures, and where that goes.", default=None, key="ProfilerConfig"
+    )
     profiler_rules: tuple[dict[str, Json], ...] | None = setting(
-        "Rules of the profiler.", default=None, key="ProfilerRuleConfigurations"
+        "Rules that the profiler applies.", default=None, key="ProfilerRuleConfigurations"
     )
     experiment_config: dict[str, Json] | None = setting(
         "The experiment and trial that the job belongs to.", default=None, key="ExperimentConfig"

@@ -83,7 +83,7 @@ def tag_text(text: str, limit: int) -> str:
     """``text`` as a tag can have it. What had to be changed gets a digest, so that no two become one.
 
     >>> tag_text("gpu-a100", 256), tag_text("a;b", 256)
-    ('gpu-a100', 'a-b-16c43b3a')
+    ('gpu-a100', 'a-b-5719af18')
     """
     if len(text) <= limit and all(map(_allowed, text)):
         return text

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from launch_sagemaker.request import Order, order
-from launch_sagemaker.settings import Settings, TrainingJob
-from launchcore.host.settings import structure
+from launch_sagemaker.settings import Settings, TrainingJob, members
 from launchcore.plugin import (
     ATTEMPT_LABEL,
     OWNER_LABEL,
@@ -16,6 +15,8 @@ from launchcore.plugin import (
     EnvVar,
     Given,
     ImageRef,
+    LaunchError,
+    Reason,
     RunPlan,
     Secret,
 )
@@ -34,8 +35,12 @@ WITH_STORE: Final = Settings(role_arn=ROLE, output_path="s3://bucket/output", st
 
 
 def config(**over: Any) -> TrainingJob:
-    """A queue's configuration as its owner writes it: :data:`CONFIG`, and ``over``."""
-    return structure(TrainingJob, {**CONFIG, **over}, path="config")
+    """A queue's configuration, with the keys that its owner writes: :data:`CONFIG`, and ``over``."""
+    fields = {member: name for name, member in members()}
+    said = {fields.get(key, key): value for key, value in {**CONFIG, **over}.items()}
+    return TrainingJob(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    )
 
 
 def plan(**over: Any) -> RunPlan:
@@ -77,3 +82,21 @@ def ordered(
 def secret(name: str, value: str = "canary", **over: Any) -> Given:
     """A secret variable."""
     return Given(env=(EnvVar(name=name, value=Secret(value), **over),))
+
+
+def body(queue: dict[str, Any] | None = None, **over: Any) -> dict[str, Any]:
+    """The request of :func:`ordered`."""
+    return ordered(queue, **over).body
+
+
+def refused(queue: dict[str, Any] | None = None, **over: Any) -> LaunchError:
+    """Why :func:`ordered` cannot be."""
+    found: LaunchError | None = None
+    try:
+        ordered(queue, **over)
+    except LaunchError as error:
+        found = error
+    assert found is not None, "it can be"
+    assert found.reason is Reason.CONFIG_ERROR
+    assert found.detail.isprintable()
+    return found
