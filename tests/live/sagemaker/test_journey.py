@@ -112,8 +112,7 @@ def test_several_instances_have_one_log(world: SageMakerWorld) -> None:
 
 def test_a_secret_is_in_the_run_and_nowhere_else(world: SageMakerWorld) -> None:
     world.queue()
-    (world.root / "token").write_text(CANARY)
-    world.agent(environ={"LAUNCHCORE_SECRETS": f'{{"HF_TOKEN": {{"file": "{world.root}/token"}}}}'})
+    world.agent(environ={"LAUNCHCORE_SECRET_HF_TOKEN": CANARY})
     command = (
         "sh",
         "-c",
@@ -134,7 +133,7 @@ def test_a_secret_is_in_the_run_and_nowhere_else(world: SageMakerWorld) -> None:
 
 def test_without_a_store_a_run_with_secrets_is_refused(world: SageMakerWorld) -> None:
     world.queue()
-    world.agent(settings={"store": None}, environ={"LAUNCHCORE_SECRETS": '{"T": {"env": "HOME"}}'})
+    world.agent(settings={"store": None}, environ={"LAUNCHCORE_SECRET_T": CANARY})
     run = ended(world, world.submit(secrets=("T",)))
 
     assert run.failure is not None

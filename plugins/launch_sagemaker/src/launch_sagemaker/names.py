@@ -35,7 +35,7 @@ def job_name(attempt_id: str) -> str:
     >>> job_name("7h2k-1")
     'launch-7h2k-1'
     >>> job_name("a.b_c-1")
-    'launch-a-b-c-1-7690fdad4c'
+    'launch-a-b-c-1-200d51d802'
     """
     plain = f"launch-{attempt_id}"
     if _NAME.fullmatch(plain) and len(plain) <= 63:
