@@ -54,31 +54,34 @@ class Life:
         self._thread.join(30)
 
     def _run(self) -> None:
+        try:
+            over = self._outcome()
+        finally:
+            self._clear()
+        if not self._closed:
+            self._job.move(over.secondary, failure=over.failure)
+
+    def _outcome(self) -> _Over:
         from botocore.exceptions import ClientError
 
         try:
-            self._live()
+            return self._live()
         except _Over as over:
-            self._end(over.secondary, over.failure)
+            return over
         except ClientError as error:  # S3's: there is no such bucket
-            self._end("Failed", f"ClientError: {error}")
+            return _Over("Failed", f"ClientError: {error}")
         except Exception as error:
             if not self._closed:  # else its S3 and its engine may be gone, too
                 self._around.fault(f"{self._job.name}: {type(error).__name__}: {error}")
-            self._end("Failed", "InternalServerError: We encountered an internal error. Please try again.")
-        finally:
-            self._clear()
-
-    def _end(self, secondary: str, failure: str | None) -> None:
-        if not self._closed:
-            self._job.move(secondary, failure=failure)
+            return _Over("Failed", "InternalServerError: We encountered an internal error. Please try again.")
 
     def _clear(self) -> None:
+        """Nothing of its instances is left when it has ended."""
         if self._fleet is not None:
             self._fleet.clear()
             self._fleet = None
 
-    def _live(self) -> None:
+    def _live(self) -> _Over:
         while True:
             self._prepare()
             fleet = self._download()
@@ -86,7 +89,7 @@ class Life:
                 break
             self._away()
         self._upload(fleet)
-        raise _Over("Stopped" if self._job.stop_asked else "Completed")
+        return _Over("Stopped" if self._job.stop_asked else "Completed")
 
     # Stages
 
