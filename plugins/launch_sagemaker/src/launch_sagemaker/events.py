@@ -1,8 +1,8 @@
 """State changes of training jobs as EventBridge tells them, through an SQS queue of the agent's own.
 
-An event ("SageMaker Training Job State Change") says only that there is something to look at: whoever may write
-to the queue can make us look, and nothing else. All messages are deleted, also those about other jobs: each agent
-needs a queue of its own, which EventBridge fills. What is lost is seen by the looks, some time later.
+An event ("SageMaker Training Job State Change") says only that there is something to look at: whoever may
+write to the queue can make us look, and nothing else. All messages are deleted, also those about other jobs:
+each agent needs a queue of its own, which EventBridge fills. What is lost is seen by the looks, later.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Events:
         self._url = url
         self._observer = observer
         # A poll is an answer that takes its time: the account's patience with answers is its bound.
-        self._wait = max(min(wait, int(account.settings.answer_seconds) - 5), 0)
+        self._wait = min(wait, max(int(account.settings.answer_seconds) - 5, 1))
         self._clock = clock
         self._stop = threading.Event()
         self._heard_at: float | None = None
@@ -81,8 +81,8 @@ class Events:
             self._thread.join(timeout=0.5)
 
     def healthy(self) -> bool:
-        """Whether changes are told of: SQS has answered lately, and an event has come at all, so that somebody
-        sends some here."""
+        """Whether changes are told of: SQS has answered lately, and an event has come at all: somebody
+        sends them."""
         heard = self._heard_at
         return (
             self._event_came
@@ -121,12 +121,14 @@ class Events:
     def _poll(self) -> None:
         region = region_of(self._url) or self._account.region
         with self._account.asking("read SageMaker's events from their queue", region=region):
-            client = self._account.client("sqs", region, attempts=1)
+            client, began = self._account.client("sqs", region, attempts=1), self._clock()
             found = client.receive_message(
                 QueueUrl=self._url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=self._wait
             )
             self._heard_at = self._clock()
             messages = found.get("Messages") or ()
+            if not messages and self._clock() - began < 1.0:
+                self._stop.wait(1.0)  # it knows no long polls
             if self._stop.is_set() or not messages:
                 return
             self._tell(messages)
