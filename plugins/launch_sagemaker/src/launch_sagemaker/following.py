@@ -12,24 +12,18 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-import attrs
-from launch_aws.diagnosis import scrubbed
+from typing import Final
 
 from launch_sagemaker.api import Api, Throttled
-from launch_sagemaker.pace import Pace
+from launch_sagemaker.followed import AWAY, GROWTH, SOON, Followed, Region, news_of, seen, status_of, unseen
 from launch_sagemaker.places import Job, handle_of
-from launch_sagemaker.schedule import Schedule, Turn
+from launch_sagemaker.schedule import Turn
 from launch_sagemaker.settings import Settings
 from launch_sagemaker.status import Sight, sight_of
-from launchcore.plugin import LaunchError, OnChange, Phase, RunStatus
+from launchcore.plugin import OnChange, Phase, RunStatus
 
 log = logging.getLogger("launchcore.sagemaker")
 
-SOON: Final = 1.0
-"""Seconds from a change to the next look; each further pause is longer by GROWTH."""
-GROWTH: Final = 1.5
 HEADROOM: Final = 1.2
 """How much longer than the pace needs one round of looks takes, so that what is new does not wait."""
 BEHIND: Final = 2.0
@@ -38,55 +32,10 @@ soon again then, so that what is new is seen in time."""
 JITTER: Final = 0.1
 QUIET: Final = 60.0
 """Seconds between two looks at a job in which nothing changes, where events tell of changes at once."""
-AWAY: Final = 30.0
-"""Seconds between two tries, at most, while a region does not answer."""
 UNASKED: Final = 600.0
 """Seconds after which a job is left alone when nobody asked for it: its attempt is another agent's now."""
 REMEMBERED: Final = 4096
 """Ends that are kept; older ones are asked for again."""
-
-
-@attrs.define(eq=False)
-class Followed:
-    """One job, and no more of it than has to be kept: there are many."""
-
-    job: Job
-    asked_at: float
-    pause: float = SOON
-    sight: Sight | None = None
-    problem: str | None = None
-    told: tuple[Any, ...] | None = None
-    looked_at: float | None = None
-    """When it was looked at for the first time."""
-    misses: int = 0
-    """How often in a row SageMaker did not know it."""
-    again: bool = False
-    """It was hurried while it was being looked at."""
-    logged: bool = False
-
-    @property
-    def final(self) -> bool:
-        return self.sight is not None and self.sight.status.phase.final
-
-
-@attrs.define(eq=False)
-class Region:
-    """What is the same for all jobs of a region."""
-
-    name: str
-    pace: Pace
-    since: float
-    """When it got something to look at, or was heard since."""
-    schedule: Schedule = attrs.field(factory=Schedule)
-    looking: str | None = None
-    failures: int = 0
-    not_before: float = 0.0
-    problem: str | None = None
-
-    @property
-    def live(self) -> int:
-        """Jobs that have not ended."""
-        return len(self.schedule) + (self.looking is not None)
 
 
 class Following:
@@ -205,15 +154,7 @@ class Following:
             return {each.name: max(now - each.since, 0.0) for each in self.regions.values() if each.live}
 
     def _status(self, entry: Followed) -> RunStatus:
-        """Under the lock. Could not see is unknown, whatever was seen before; an end stays."""
-        if entry.sight is not None and entry.final:
-            return entry.sight.status
-        problem = entry.problem or self.regions[entry.job.region].problem
-        if problem is not None:
-            return RunStatus(phase=Phase.UNKNOWN, message=problem)
-        if entry.misses:
-            return RunStatus(phase=Phase.UNKNOWN, message="SageMaker does not know its training job yet")
-        return entry.sight.status if entry.sight is not None else RunStatus(phase=Phase.UNKNOWN)
+        return status_of(entry, self.regions[entry.job.region])
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -239,37 +180,37 @@ class Following:
                 return pause
             region.schedule.remove(turn.key)
             region.looking = turn.key
-        seen: Sight | Exception | None = None
+            late = not turn.hurried and now - turn.due > BEHIND
+        answer: Sight | Exception | None = None
         try:
             described = self._api.describe(entry.job)
-            seen = None if described is None else sight_of(described)
+            answer = None if described is None else sight_of(described)
         except Exception as error:
-            seen = error
+            answer = error
         with self.lock:
             region.looking = None
             if self.entries.get(turn.key) is entry:
                 region.schedule.put(turn.key, self._clock() + AWAY)  # whatever goes wrong now
-                self._saw(region, entry, turn, seen)
+                self._saw(region, entry, turn, answer, late=late)
             self.lock.notify_all()
         self.tell(turn.key)
         return 0.0
 
-    def _saw(self, region: Region, entry: Followed, turn: Turn, seen: Sight | Exception | None) -> None:
+    def _saw(
+        self, region: Region, entry: Followed, turn: Turn, answer: Sight | Exception | None, *, late: bool
+    ) -> None:
         """Under the lock."""
         now, again = self._clock(), entry.again
         entry.again = False
-        if isinstance(seen, Throttled):
+        if isinstance(answer, Throttled):
             region.schedule.put(turn.key, turn.due, hurried=turn.hurried or again)
             return
         entry.looked_at = now if entry.looked_at is None else entry.looked_at
-        if isinstance(seen, Exception):
-            changed = self._failed(region, entry, seen, now)
+        if isinstance(answer, Exception):
+            changed = False
+            unseen(entry, region, answer, now, self._chance())
         else:
-            if region.problem is not None:
-                log.info("SageMaker in %s answers again", region.name)
-            region.since, region.failures, region.problem = now, 0, None
-            entry.problem = None
-            changed = self._missed(entry, now) if seen is None else _renewed(entry, seen)
+            changed = seen(entry, region, answer, now, self._settings.appear_seconds)
         if entry.final:
             region.schedule.remove(turn.key)
             self._ended[turn.key] = None
@@ -277,10 +218,7 @@ class Following:
                 self.forget(next(iter(self._ended)))
             return
         steady = self._steady(region)
-        if now - turn.due > BEHIND and not turn.hurried:
-            entry.pause = steady
-        else:
-            entry.pause = min(SOON if changed else entry.pause * GROWTH, steady)
+        entry.pause = steady if late else min(SOON if changed else entry.pause * GROWTH, steady)
         jitter = 1.0 - JITTER + 2 * JITTER * self._chance()
         region.schedule.put(turn.key, now + entry.pause * jitter, hurried=again)
 
@@ -288,36 +226,6 @@ class Following:
         """Seconds between two looks at a job in which nothing changes."""
         least = QUIET if self.told_of_changes() else self._settings.look_seconds
         return max(least, HEADROOM * len(region.schedule) / region.pace.per_second)
-
-    def _missed(self, entry: Followed, now: float) -> bool:
-        """SageMaker does not know it: it was made just now, or it is no more."""
-        entry.misses += 1
-        waited = now - (entry.looked_at if entry.looked_at is not None else now)
-        known = entry.sight is not None
-        if entry.misses >= 2 and (known or waited >= self._settings.appear_seconds):
-            gone = f"SageMaker knows no training job {entry.job.name} in {entry.job.region}"
-            before = entry.sight or Sight(status=RunStatus(phase=Phase.UNKNOWN))
-            status = RunStatus(phase=Phase.GONE, message=gone)
-            entry.sight = attrs.evolve(before, status=status, ended_at=time.time())
-        return entry.misses == 1
-
-    def _failed(self, region: Region, entry: Followed, error: Exception, now: float) -> bool:
-        """It could not be asked, or its answer could not be read."""
-        if isinstance(error, LaunchError):
-            entry.problem = scrubbed(error.detail, 240)
-            region.failures += 1
-            if region.failures > 1:  # once may be this job's alone
-                if region.problem is None:
-                    log.warning("%s", entry.problem)
-                region.problem = entry.problem
-            growing = min(SOON * 2.0 ** min(region.failures - 1, 10), AWAY)
-            region.not_before = now + growing * (0.5 + self._chance() / 2)
-        else:
-            entry.problem = f"SageMaker's answer cannot be read: {type(error).__name__}"
-            if not entry.logged:
-                log.error("looking at the training job %s failed", entry.job.name, exc_info=error)
-                entry.logged = True
-        return False
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -329,7 +237,7 @@ class Following:
                 if entry is None or entry.sight is None or tell is None or entry.problem is not None:
                     return
                 status, handle = self._status(entry), handle_of(entry.job)
-                news = (status.phase, status.progress, status.message)
+                news = news_of(status)
                 if status.phase is Phase.UNKNOWN or news == entry.told:
                     return
                 entry.told = news
@@ -337,11 +245,3 @@ class Following:
                 tell(handle, status)
             except Exception:
                 log.exception("telling of a change of %s failed", attempt_id)
-
-
-def _renewed(entry: Followed, seen: Sight) -> bool:
-    before, entry.sight, entry.misses = entry.sight, seen, 0
-    if before is None:
-        return True
-    old, new = before.status, seen.status
-    return (old.phase, old.progress, old.message) != (new.phase, new.progress, new.message)
