@@ -297,6 +297,13 @@ def why(described: dict[str, Any]) -> Failure:
             "max_running",
         ),
         (
+            "ClientError: ResourceLimitExceeded: the account-level service limit was reached.",
+            Reason.UNSCHEDULABLE,
+            INFRA,
+            "a quota of the account is full",
+            "Service Quotas",
+        ),
+        (
             "Training job failed because Spot instances were interrupted",
             Reason.UNSCHEDULABLE,
             INFRA,
@@ -355,42 +362,3 @@ def test_hostile_words_become_one_line_without_keys() -> None:
         assert SECRET not in found.detail
         assert found.detail.isprintable()
         assert len(found.detail) <= 400
-
-
-@pytest.mark.parametrize(
-    ("secondary", "steps", "expected", "fault", "says"),
-    [
-        ("MaxRuntimeExceeded", ["Training"], Reason.RUN_TIMEOUT, USER, "MaxRuntimeInSeconds of 60 s"),
-        ("MaxWaitTimeExceeded", ["Training", "Interrupted"], Reason.PREEMPTED, INFRA, "taken back"),
-        ("MaxWaitTimeExceeded", ["Starting"], Reason.UNSCHEDULABLE, INFRA, "no spot instances within"),
-        ("Stopped", ["Training"], Reason.CANCELLED, USER, "somebody stopped"),
-        ("Stopped", [], Reason.CANCELLED, USER, "StopTrainingJob"),
-        ("SomethingNew", [], Reason.CANCELLED, USER, "somebody stopped"),
-    ],
-)
-def test_a_job_that_was_stopped_says_by_what(
-    secondary: str, steps: list[str], expected: Reason, fault: Fault, says: str
-) -> None:
-    found = why(
-        {
-            "TrainingJobStatus": "Stopped",
-            "SecondaryStatus": secondary,
-            "SecondaryStatusTransitions": [{"Status": each} for each in steps],
-            "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90},
-        }
-    )
-
-    assert (found.reason, found.fault) == (expected, fault)
-    assert says in found.detail
-
-
-def test_no_capacity_after_an_interruption_is_a_preemption() -> None:
-    steps = [{"Status": each} for each in ("Training", "Interrupted", "Starting")]
-    described = failed("CapacityError: Unable to provision", SecondaryStatusTransitions=steps)
-
-    assert why(described).reason is Reason.PREEMPTED
-
-
-@pytest.mark.parametrize("status", ["InProgress", "Completed", "Stopping", "SomethingNew", None])
-def test_what_has_not_failed_has_no_failure(status: str | None) -> None:
-    assert failure_of({"TrainingJobStatus": status, "FailureReason": "x"}) is None

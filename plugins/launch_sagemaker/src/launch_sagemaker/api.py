@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from launch_aws.diagnosis import BAD_SIGNATURE, BUSY, EXPIRED, SKEWED, UNKNOWN_KEY, code_of, scrubbed
+from launch_aws.diagnosis import BAD_SIGNATURE, BUSY, EXPIRED, SKEWED, UNKNOWN_KEY, code_of
 from launch_aws.session import Account
 
 from launch_sagemaker.diagnosis import refusal
@@ -250,8 +250,3 @@ def _is_missing(error: Exception) -> bool:
 def _tags(found: object) -> dict[str, str]:
     tags = found if isinstance(found, list | tuple) else ()
     return {str(each.get("Key")): str(each.get("Value")) for each in tags if isinstance(each, Mapping)}
-
-
-def brief(error: Exception) -> str:
-    """One line of what went wrong, for a status."""
-    return error.detail if isinstance(error, LaunchError) else scrubbed(error, 160)

@@ -60,7 +60,7 @@ def explain(reason: str, *, trained: bool, interrupted: bool) -> Failure:
     if kind in ("InternalServerError", "InternalFailure", "ServiceError"):
         return failure(Reason.INFRASTRUCTURE, f"SageMaker had an error of its own: {scrubbed(text)}", AGAIN)
     if kind == "ResourceLimitExceeded":
-        return failure(Reason.UNSCHEDULABLE, f"a quota of the account is full: {scrubbed(text)}", QUOTA)
+        return _quota(text)
     if kind == "ClientError":
         return _client(text)
     if _SPOT.search(reason):
@@ -183,6 +183,10 @@ def _client(text: str) -> Failure:
     )
 
 
+def _quota(text: str) -> Failure:
+    return failure(Reason.UNSCHEDULABLE, f"a quota of the account is full: {scrubbed(text)}", QUOTA)
+
+
 def _memory(text: str) -> Failure:
     return failure(
         Reason.OUT_OF_MEMORY,
@@ -260,6 +264,7 @@ _NO_DATA: Final = r"\A(?!data download|artifact upload).*?"
 _CLIENT: Final[tuple[tuple[re.Pattern[str], Callable[[str], Failure]], ...]] = tuple(
     (re.compile(words, re.IGNORECASE | re.DOTALL), make)
     for words, make in (
+        (r"ResourceLimitExceeded|service limit|\bquota", _quota),
         (r"more memory", _memory),
         (r"insufficient disk space|no space left", _full),
         (r"assume the role|AssumeRole|trust relationship", _role),
@@ -267,8 +272,9 @@ _CLIENT: Final[tuple[tuple[re.Pattern[str], Callable[[str], Failure]], ...]] = t
         (rf"{_NO_DATA}\bimage\b.*(?:not (?:exist|found)|unknown)", _image),
         (r"free addresses|free ip|insufficient .*\baddress|network interface limit", _addresses),
         (r"subnet|security group|route table|vpc endpoint|connect timeout|timed? ?out", _network),
+        (r"no s3 objects|matched no files", _missing),
         (r"access ?denied|forbidden|\b403\b|not authorized|permission|\bkms\b", _denied),
-        (r"matched no files|no ?such ?(?:key|bucket)|not (?:exist|found)|\b404\b|no s3 objects", _missing),
+        (r"no ?such ?(?:key|bucket)|not (?:exist|found)|\b404\b", _missing),
         (r"upload failed", _output),
         (r"download failed", _input),
     )
