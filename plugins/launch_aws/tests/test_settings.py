@@ -43,7 +43,10 @@ def test_environments(raw: dict[str, Any]) -> None:
         ({"endpoint-url": "s3.example.com"}, "endpoint-url: must be a URL: https://HOST"),
         ({"endpoint-url": "http://me:pass@h"}, "endpoint-url: must be a URL without a login"),
         ({"endpoints": {"s3": "x"}}, "'endpoints.s3' must be a URL"),
-        ({"endpoints": {"ec2": "http://h"}}, "endpoints: knows ecr, ecr-public, logs, s3, sagemaker, sqs, sts; not 'ec2'"),
+        (
+            {"endpoints": {"ec2": "http://h"}},
+            "endpoints: knows ecr, ecr-public, logs, s3, sagemaker, sqs, sts; not 'ec2'",
+        ),
         ({"run-role-arn": ROLE}, "`run_role_arn` goes with `credentials_for`"),
         (
             {"role-arn": ROLE, "run-role-arn": ROLE, "credentials-for": ["*"], "role-seconds": 7200},

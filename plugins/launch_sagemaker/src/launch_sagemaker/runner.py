@@ -15,6 +15,7 @@ from launch_sagemaker.places import Job, handle_of, job_of
 from launch_sagemaker.settings import Settings
 from launch_sagemaker.starter import Starter
 from launch_sagemaker.store import Store
+from launch_sagemaker.tags import MAX_VALUE, tag_text
 from launchcore.plugin import (
     Given,
     LaunchError,
@@ -46,11 +47,10 @@ class SageMakerRunner:
         account = environment.account
         self._settings = settings
         self._account = account
-        self._owner = site.owner
+        self._owner = tag_text(site.owner, MAX_VALUE)
         self._api = Api(account, settings)
         self._store = Store(account, settings, site.owner)
         self._observer = Observer(self._api, settings)
-        self._events = Events(account, settings, self._observer)
         self._logs = Logs(account, settings, self._observer.sight)
         self._starter = Starter(account, self._api, self._store, settings, site.owner)
 
@@ -78,7 +78,7 @@ class SageMakerRunner:
 
     @contextlib.contextmanager
     def watch(self, on_change: OnChange) -> Iterator[None]:
-        with self._observer.watching(on_change), self._events.listening():
+        with self._observer.watching(on_change), self._listening():
             yield
 
     def watch_ages(self) -> Mapping[str, float]:
@@ -123,6 +123,20 @@ class SageMakerRunner:
         self._logs.forget(job.attempt_id)
 
     # -- inside --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """To the events' queue, where there is one."""
+        if self._settings.events_queue is None:
+            yield
+            return
+        events = Events(self._account, self._settings.events_queue, self._observer)
+        self._observer.trust(events.healthy)
+        events.start()
+        try:
+            yield
+        finally:
+            events.close()
 
     def _left(self, attempt_id: str) -> Job:
         return Job(

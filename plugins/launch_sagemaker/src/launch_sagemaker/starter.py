@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from launch_aws.session import Account
 
-from launch_sagemaker.api import Api, Exists, Throttled, bundle_of
+from launch_sagemaker.api import Api, Exists, Throttled, job_from
 from launch_sagemaker.names import ATTEMPT, OWNER, job_name
 from launch_sagemaker.places import Job
 from launch_sagemaker.request import Order, order
 from launch_sagemaker.settings import Settings
 from launch_sagemaker.store import Store
+from launch_sagemaker.tags import MAX_VALUE, tag_text
 from launchcore.plugin import Busy, Fault, Given, LaunchError, Reason, RunPlan
 
 SHORT: Final = 2.0
@@ -148,9 +149,8 @@ class Starter:
     def _undo(self, job: Job) -> None:
         """Stop what was just made, and may still be unknown."""
         until = self._clock() + self._settings.appear_seconds
-        while self._described(job) is None and self._clock() < until:
+        while not self._api.stop(job) and self._clock() < until:
             self._sleep(AGAIN)
-        self._api.stop(job)
 
     def _described(self, job: Job) -> Mapping[str, Any] | None:
         looks = self._api.looks(job.region)
@@ -164,9 +164,9 @@ class Starter:
     def _ours(self, job: Job, found: Mapping[str, Any]) -> Job | None:
         """The job with all that a handle says, if its tags say that it is this attempt's."""
         tags = self._api.tags(job.region, str(found["TrainingJobArn"]))
-        if tags.get(OWNER) != self._owner or tags.get(ATTEMPT) != job.attempt_id:
+        if tags.get(OWNER) != tag_text(self._owner, MAX_VALUE) or tags.get(ATTEMPT) != job.attempt_id:
             return None
-        return Job(attempt_id=job.attempt_id, name=job.name, region=job.region, bundle=bundle_of(found))
+        return job_from(found, job.attempt_id, job.region)
 
     def _still_in_time(self, plan: RunPlan) -> bool:
         return plan.start_before is None or self._clock() < plan.start_before

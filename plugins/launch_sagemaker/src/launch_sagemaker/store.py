@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from launch_aws.session import Account
 from launch_sagemaker.bundle import MAX_BYTES, Bundle, place, segment, unsegment
 from launch_sagemaker.settings import Settings
 from launchcore.plugin import LaunchError, Reason
+
+log = logging.getLogger("launchcore.sagemaker")
 
 _AT_ONCE: Final = 1000
 """DeleteObjects takes no more."""
@@ -54,6 +57,9 @@ class Store:
         :raises LaunchError: it could not be removed.
         """
         bucket, prefix = _parts(url)
+        if prefix.split("/")[-3:-2] != [segment(self._owner)]:  # a tag may claim anything
+            log.warning("%s is not below our own part of a store: nothing there is removed", url)
+            return
         client = self._account.client("s3")
         with self._account.asking(f"remove what a run needed from s3://{bucket}"):
             try:

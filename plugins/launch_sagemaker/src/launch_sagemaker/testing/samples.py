@@ -38,9 +38,10 @@ def config(**over: Any) -> TrainingJob:
     """A queue's configuration, with the keys that its owner writes: :data:`CONFIG`, and ``over``."""
     fields = {member: name for name, member in members()}
     said = {fields.get(key, key): value for key, value in {**CONFIG, **over}.items()}
-    return TrainingJob(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    )
+    typed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+    }
+    return TrainingJob(**typed)
 
 
 def plan(**over: Any) -> RunPlan:
