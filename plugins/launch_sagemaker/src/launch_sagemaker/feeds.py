@@ -113,7 +113,8 @@ class Feed:
             long_ago = ended is not None and moment.wall - ended > moment.settle + SKEW
             self.settles = now if long_ago else now + moment.settle
             for source in self.sources.values():
-                source.due = min(source.due, now)
+                if source.page is None and not source.place.done:
+                    source.due = min(source.due, now)
             self.plan(moment)
 
     # -- what is asked ---------------------------------------------------------------------------

@@ -257,9 +257,14 @@ class Source:
     def _confirmed(self, events: Sequence[Event], same: bool) -> bool:
         """Whether the answer begins with what was given out, as far as can be seen."""
         place = self.place
-        if len(events) < place.skip:
-            return not same
-        return place.count < 0 or events[place.skip - 1][0] == place.at
+        if len(events) < place.skip and same:
+            return False
+        if place.count < 0:
+            return True
+        known = events[: place.skip]
+        return all(at <= place.at for at, _ in known) and (
+            len(known) < place.skip or known[-1][0] == place.at
+        )
 
     def _lose(self, events: Sequence[Event]) -> int:
         """Not even the time leads back to the place: go on after it. How many of the events are before."""
