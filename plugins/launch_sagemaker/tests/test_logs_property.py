@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from unittest import mock
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
+from launch_sagemaker import feeds
 from launch_sagemaker.cursors import Place, cursor_text, read_cursor
 from launch_sagemaker.testing.scripted_logs import LogBench, seen
 
@@ -15,13 +17,16 @@ TEXTS = st.sampled_from(["", "x", "é\r", "line\n", "y" * 90, "z" * 2000, "10%\r
 STEPS = st.one_of(
     st.tuples(st.just("write"), st.integers(0, 2), st.lists(TEXTS, min_size=1, max_size=8)),
     st.tuples(st.just("restart"), st.integers(0, 2), st.lists(TEXTS, max_size=3)),
-    st.tuples(st.just("read"), st.sampled_from([1, 5, 40, 100, 500, 5000]), st.integers(1, 6)),
+    st.tuples(st.just("write"), st.integers(0, 2), st.lists(TEXTS, min_size=1, max_size=8)),
+    st.tuples(st.just("read"), st.sampled_from([1, 5, 40, 100, 500, 5000]), st.integers(1, 12)),
+    st.tuples(st.just("read"), st.sampled_from([40, 100, 500, 5000]), st.integers(4, 20)),
     st.tuples(st.just("pass"), st.sampled_from([0.0, 0.4, 3.0, 40.0, 4000.0]), st.none()),
     st.tuples(
         st.just("refuse"),
         st.sampled_from(["ThrottlingException", "ServiceUnavailableException", "AccessDeniedException"]),
         st.integers(1, 3),
     ),
+    st.tuples(st.just("pages"), st.sampled_from([1, 2, 5, 10_000]), st.sampled_from([100, 3000, 1 << 20])),
     st.tuples(st.just("expire"), st.none(), st.none()),
     st.tuples(st.just("another"), st.none(), st.none()),
     st.tuples(st.just("back"), st.integers(0, 100), st.none()),
@@ -31,10 +36,11 @@ STEPS = st.one_of(
 class Story:
     """A job, whose log is written and read by turns."""
 
-    def __init__(self, instances: int, page_events: int, page_bytes: int, chunk: float | None) -> None:
+    def __init__(self, instances: int, chunk: float | None, delay: float, skew: float) -> None:
         self.bench = LogBench()
-        self.bench.cloud.page_events = page_events
-        self.bench.cloud.page_bytes = page_bytes
+        self.bench.cloud.drifts = delay > 0
+        self.bench.skew = skew
+        self.delay = delay
         self.bench.cloud.chunk = chunk
         self.instances = instances
         self.job = self.bench.job(sight=seen(Phase.RUNNING, instances=instances))
@@ -50,7 +56,7 @@ class Story:
         for text in texts:
             self.number += 1
             numbered = f"<{self.number}>{text}"
-            self.bench.cloud.write(stream, numbered)
+            self.bench.cloud.write(stream, numbered, after=self.delay)
             self.written[label].append(numbered.removesuffix("\n").removesuffix("\r"))
 
     def restart(self, which: int, texts: list[str]) -> None:
@@ -96,6 +102,8 @@ class Story:
                 bench.run(one)
             case "refuse", str(), int():
                 bench.cloud.errors += [one] * two
+            case "pages", int(), int():
+                bench.cloud.page_events, bench.cloud.page_bytes = one, two
             case "expire", None, None:
                 bench.cloud.expire()
             case "another", None, None:
@@ -114,23 +122,27 @@ class Story:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    steps=st.lists(STEPS, max_size=25),
+    steps=st.lists(STEPS, max_size=30),
     instances=st.integers(1, 3),
-    page_events=st.sampled_from([1, 2, 5, 10_000]),
-    page_bytes=st.sampled_from([100, 3000, 1 << 20]),
+    ahead=st.sampled_from([100, 3000, feeds.AHEAD]),
     chunk=st.sampled_from([None, 10.0, 3600.0]),
+    delay=st.sampled_from([0.0, 5.0]),
+    skew=st.sampled_from([0.0, -200.0, 200.0]),
 )
 def test_every_line_comes_once_and_in_order(
+    *,
     steps: list[tuple[str, object, object]],
     instances: int,
-    page_events: int,
-    page_bytes: int,
+    ahead: int,
     chunk: float | None,
+    delay: float,
+    skew: float,
 ) -> None:
-    story = Story(instances, page_events, page_bytes, chunk)
-    for step in steps:
-        story.tell(*step)
-    data = story.end().decode()
+    story = Story(instances, chunk, delay, skew)
+    with mock.patch.object(feeds, "AHEAD", ahead):
+        for step in steps:
+            story.tell(*step)
+        data = story.end().decode()
     found: dict[str, list[str]] = defaultdict(list)
     for line in data.split("\n")[:-1]:
         label, text = line[1:].split("] ", 1) if instances > 1 else ("algo-1", line)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
-
 from launch_aws.session import Account
 from launch_aws.settings import AccountSettings
+
 from launch_sagemaker.logs import Logs
 from launch_sagemaker.names import LOG_GROUP
 from launch_sagemaker.places import Job
@@ -61,10 +61,10 @@ class ScriptedLogs:
         """Seconds of the log that one answer covers, at most."""
         self.drifts = False
         """At the end, the token goes on with the time."""
+        self.odd_tokens = False
+        """Tokens have another form than those that CloudWatch is known to give."""
         self.errors: list[str] = []
         """Codes with which the next calls are refused."""
-        self.since = 0.0
-        """Tokens of before are not taken any more."""
         self._issued: dict[str, float] = {}
         self._number = 0
 
@@ -106,7 +106,7 @@ class ScriptedLogs:
             raise refusal("InvalidParameterException")
         wall = self._wall()
         first = params.get("startTime", 0) << 144
-        begin = max(first - 1, int(asked[2:]) if asked else -1)
+        begin = max(first - 1, int(asked.lstrip("f/od")) if asked else -1)
         rest = sorted(
             (_key(each), each)
             for each in self.streams[params["logStreamName"]]
@@ -115,14 +115,12 @@ class ScriptedLogs:
         page, last = self._page(rest, begin, params["limit"])
         if asked is None and not page and last < 0:
             last = 0
-        token = f"f/{max(last, 0):056d}"
+        token = f"odd{max(last, 0)}" if self.odd_tokens else f"f/{max(last, 0):056d}"
         self._issued[token] = wall
         events = [{"timestamp": each.at, "message": each.text, "ingestionTime": each.at} for each in page]
-        return {"events": events, "nextForwardToken": token, "nextBackwardToken": "b" + token[1:]}
+        return {"events": events, "nextForwardToken": token, "nextBackwardToken": token}
 
-    def _page(
-        self, rest: list[tuple[int, Written]], begin: int, limit: int
-    ) -> tuple[list[Written], int]:
+    def _page(self, rest: list[tuple[int, Written]], begin: int, limit: int) -> tuple[list[Written], int]:
         """Events of an answer, and the number that its token has."""
         end: int | None = None
         if self.chunk is not None and begin > 0:
@@ -153,7 +151,8 @@ def refusal(code: str) -> Exception:
 
     status = 500 if code == "ServiceUnavailableException" else 400
     answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "GetLogEvents")
+    made: Exception = ClientError(answer, "GetLogEvents")
+    return made
 
 
 def _key(written: Written) -> int:
@@ -178,6 +177,8 @@ class LogBench:
 
     def __init__(self, **settings: Any) -> None:
         self.now = 1000.0
+        self.skew = 0.0
+        """Seconds by which the reader's own clock is ahead of CloudWatch's."""
         self.cloud = ScriptedLogs(self.wall)
         self.settings = Settings(**settings)
         self.account = ScriptedAccount(self.cloud)
@@ -194,8 +195,8 @@ class LogBench:
             self.settings,
             self.sights.get,
             clock=lambda: self.now,
-            wall=self.wall,
-            start=lambda work: None,
+            wall=lambda: self.wall() + self.skew,
+            start=lambda _: None,
         )
 
     def job(self, name: str = "job", sight: Seen | None = None) -> Job:
