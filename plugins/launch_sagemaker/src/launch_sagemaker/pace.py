@@ -72,7 +72,8 @@ class Pace:
         return False
 
     def throttled(self) -> None:
-        """The service says that we are too fast. Requests of before the pause that hear the same count once."""
+        """The service says that we are too fast. What was asked before the pause, and hears the same, counts
+        once."""
         with self._lock:
             now = self._refill()
             if now < self._free_at:

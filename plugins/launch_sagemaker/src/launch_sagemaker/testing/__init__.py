@@ -1,1 +1,1 @@
-"""For tests: a SageMaker that really runs training containers, on loopback. A model of AWS, not AWS."""
+"""For tests: a SageMaker on loopback that runs training jobs; everything else of AWS is moto's."""

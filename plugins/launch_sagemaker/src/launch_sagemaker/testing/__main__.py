@@ -1,0 +1,80 @@
+"""``python -m launch_sagemaker.testing``: try the runner without AWS. Training jobs run on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from launch_aws.testing.cloud import Cloud
+
+from launch_sagemaker.testing.containers import Containers, ProcessContainers
+from launch_sagemaker.testing.endpoint import Endpoint
+from launch_sagemaker.testing.engine import DockerContainers
+
+BUCKET = "launch"
+ROLE = "arn:aws:iam::123456789012:role/training"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m launch_sagemaker.testing", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="the endpoint's port (default: a free one)")
+    parser.add_argument("--docker", metavar="URL", help="run containers on this Docker engine, not processes")
+    parser.add_argument(
+        "--step-seconds", type=float, default=1.0, help="what each step before training takes"
+    )
+    parser.add_argument("--stop-seconds", type=float, default=120.0, help="between SIGTERM and SIGKILL")
+    given = parser.parse_args(arguments)
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    containers: Containers = DockerContainers(given.docker) if given.docker else ProcessContainers()
+    cloud = Cloud()
+    try:
+        cloud.start()
+        cloud.client("s3").create_bucket(Bucket=BUCKET)
+        endpoint = Endpoint(
+            cloud,
+            containers,
+            port=given.port,
+            step_seconds=given.step_seconds,
+            stop_seconds=given.stop_seconds,
+        )
+        endpoint.start()
+        try:
+            print(introduction(endpoint.environment()), flush=True)
+            over.wait()
+        finally:
+            endpoint.close()
+    finally:
+        cloud.close()
+
+
+def introduction(environment: dict[str, Any]) -> str:
+    """What to put where: the agent's configuration, its credentials, and a queue's configuration."""
+    agent = {
+        "environment": environment,
+        "plugins": {"sagemaker": {"role_arn": ROLE, "store": f"s3://{BUCKET}/runs"}},
+    }
+    queue = {
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/output"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
+    }
+    return "\n".join(
+        [
+            "# launch-config.yaml; any credentials do: AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
+            yaml.safe_dump(agent, sort_keys=False),
+            "# the config of a queue of type sagemaker",
+            f"# {json.dumps(queue)}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

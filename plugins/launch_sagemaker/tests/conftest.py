@@ -1,0 +1,20 @@
+"""SageMaker and the rest of AWS on loopback, and nothing of this machine's own AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from launch_aws.testing.fixtures import cloud, cloud_process, own_aws
+from launch_sagemaker.testing.fixtures import sagemaker, sagemaker_clients, sagemaker_model
+from launch_sagemaker.testing.model import ServiceModel
+
+__all__ = ["cloud", "cloud_process", "own_aws", "sagemaker", "sagemaker_clients", "sagemaker_model"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(
+    own_aws: Path, sagemaker_model: ServiceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptions of services are read once for all: that is most of what a new client costs."""
+    monkeypatch.setattr("botocore.session.create_loader", lambda _: sagemaker_model.loader)
