@@ -11,16 +11,17 @@ import pytest
 from launch_aws.session import Account
 from launch_aws.settings import AccountSettings
 from launch_aws.testing.cloud import REGION, Cloud
-from launch_aws.testing.fixtures import cloud, cloud_process, own_aws
+from launch_sagemaker.api import Api
 from launch_sagemaker.logs import Logs
 from launch_sagemaker.names import LOG_GROUP
+from launch_sagemaker.observer import Observer
 from launch_sagemaker.places import Job
 from launch_sagemaker.settings import Settings
+from launch_sagemaker.testing.bodies import spot, training_job
+from launch_sagemaker.testing.endpoint import Endpoint
 from launch_sagemaker.testing.scripted_logs import Seen, seen
 
 from launchcore.plugin import LaunchError, Phase
-
-__all__ = ["cloud", "cloud_process", "own_aws"]
 
 JOB = Job(attempt_id="run-1", name="launch-run-1", region=REGION)
 Reader = Callable[..., Logs]
@@ -32,7 +33,7 @@ def sights() -> dict[str, Seen]:
 
 
 @pytest.fixture
-def reader(cloud: Cloud, own_aws: Path, sights: dict[str, Seen]) -> Iterator[Reader]:
+def reader(cloud: Cloud, sights: dict[str, Seen]) -> Iterator[Reader]:
     made: list[Logs] = []
 
     def make(url: str = cloud.url) -> Logs:
@@ -137,3 +138,53 @@ def test_a_token_that_cloudwatch_does_not_take_is_replaced_by_the_time(
 def test_a_cloud_that_is_away_is_told(reader: Reader) -> None:
     with pytest.raises(LaunchError, match="cannot read the log of a training job"):
         read(reader("http://127.0.0.1:9"), None)
+
+
+@pytest.fixture
+def agent(cloud: Cloud, sagemaker: Endpoint) -> Iterator[tuple[Observer, Logs]]:
+    """What looks at training jobs, and reads their logs."""
+    account = Account(
+        AccountSettings(region=REGION, endpoint_url=cloud.url, endpoints={"sagemaker": sagemaker.url})
+    )
+    settings = Settings(
+        requests_per_second=200.0, look_seconds=0.05, log_requests_per_second=200.0, log_settle_seconds=0.5
+    )
+    observer = Observer(Api(account, settings), settings)
+    logs = Logs(account, settings, observer.sight)
+    yield observer, logs
+    logs.close()
+    observer.close()
+
+
+def test_what_the_containers_of_a_job_print_is_its_log(
+    sagemaker: Endpoint, agent: tuple[Observer, Logs]
+) -> None:
+    observer, logs = agent
+    body = training_job(JOB.name, "/bin/sh", "-c", "for i in 1 2 3; do echo line $i; done")
+    body["ResourceConfig"]["InstanceCount"] = 2
+    sagemaker.client().create_training_job(**body)
+    observer.follow(JOB)
+    data, _ = read(logs, None)
+    assert sorted(data.splitlines()) == [
+        b"[algo-%d] line %d" % (instance, line) for instance in (1, 2) for line in (1, 2, 3)
+    ]
+
+
+def test_the_log_of_a_job_goes_on_after_an_interruption(
+    cloud: Cloud, sagemaker: Endpoint, agent: tuple[Observer, Logs], tmp_path: Path
+) -> None:
+    observer, logs = agent
+    cloud.client("s3").create_bucket(Bucket="points")
+    script = "echo one; until test -e $T/go; do sleep 0.02; done; echo two"
+    words = ("/bin/sh", "-c", script)
+    how = spot(checkpoints="s3://points/run-1")
+    sagemaker.client().create_training_job(
+        **training_job(JOB.name, *words, Environment={"T": str(tmp_path)}, **how)
+    )
+    observer.follow(JOB)
+    first, cursor = read(logs, None, until=b"one\n")
+    sagemaker.job(JOB.name).interrupt()
+    second, cursor = read(logs, cursor, until=b"one\n")
+    (tmp_path / "go").touch()
+    rest, _ = read(logs, cursor)
+    assert (first, second, rest) == (b"one\n", b"one\n", b"two\n")

@@ -111,7 +111,7 @@ class Feed:
             self.waiting, self.progress, self.changed = waiting, status.progress, now
             self.plan(moment)
         if status.phase.final and self.settles is None:
-            ended = sight.ended_at
+            ended = sight.ended_at or None
             long_ago = ended is not None and moment.wall - ended > moment.settle + SKEW
             self.settles = now if long_ago else now + moment.settle
             self.ended = moment.wall if ended is None else ended
