@@ -171,4 +171,7 @@ def _unpacked(text: object) -> str | None:
     if not text.startswith("~"):
         return text
     digits, slash, end = text[1:].partition("/")
-    return f"f/{int.from_bytes(base64.urlsafe_b64decode(digits), 'big'):056d}{slash}{end}"
+    token = f"f/{int.from_bytes(base64.urlsafe_b64decode(digits), 'big'):056d}{slash}{end}"
+    if _packed(token) != text:
+        raise ValueError("a token in the log cursor is none")
+    return token

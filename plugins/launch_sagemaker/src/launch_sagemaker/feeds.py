@@ -82,6 +82,8 @@ class Feed:
     """No container runs yet."""
     settles: float | None = None
     """The job has ended, and from then on nothing more comes."""
+    ended: float = 0.0
+    """When it has ended, in UNIX seconds."""
     listed: float | None = None
     """When the streams were listed."""
     listed_settled: bool = False
@@ -109,11 +111,13 @@ class Feed:
             self.waiting, self.progress, self.changed = waiting, status.progress, now
             self.plan(moment)
         if status.phase.final and self.settles is None:
-            ended = sight.ended_at
+            ended = sight.ended_at or None
             long_ago = ended is not None and moment.wall - ended > moment.settle + SKEW
             self.settles = now if long_ago else now + moment.settle
+            self.ended = moment.wall if ended is None else ended
             for source in self.sources.values():
-                source.due = min(source.due, now)
+                if source.page is None and not source.place.done:
+                    source.due = min(source.due, now)
             self.plan(moment)
 
     # -- what is asked ---------------------------------------------------------------------------
@@ -130,7 +134,8 @@ class Feed:
         first = min(self.sources.values(), key=lambda source: source.due, default=None)
         if first is None or self._list_due(moment) <= first.due:
             return Listing(self.list_token, moment.now, self._settled(moment.now))
-        moment = attrs.evolve(moment, settled=self._settled(moment.now))
+        if self._settled(moment.now):
+            moment = attrs.evolve(moment, over=self.ended + moment.settle)
         return first.request(self.job, self._share(), moment)
 
     def names(self, asked: Listing, names: Iterable[str], token: str | None, moment: Moment) -> None:
@@ -264,6 +269,8 @@ class Feed:
                 self.sources[label] = Source(label, place, talked=moment.now, due=moment.now)
             elif not known.follow(epoch, moment.now):
                 continue
+            elif known.page is None:
+                known.due = min(known.due, moment.now + moment.settle)
             self.changed = moment.now
             self.dirty = True
 
@@ -271,10 +278,11 @@ class Feed:
         source = get.source
         moved = source.move_on(get) or moved
         self.dirty = self.dirty or moved
-        source.due = self._source_due(source, moment.now)
+        source.due = self._source_due(source, moment)
         self.plan(moment)
 
-    def _source_due(self, source: Source, now: float) -> float:
+    def _source_due(self, source: Source, moment: Moment) -> float:
+        now = moment.now
         if source.page is not None or source.place.done:
             return math.inf
         if not source.tip:
@@ -282,7 +290,10 @@ class Feed:
         if self.settles is not None:
             # Little is left to come: now and then until then, and a last time.
             return max(min(now + SOONEST * 3, self.settles), now + 0.1)
-        return now + min(max((now - source.talked) / 4, SOONEST), LATEST)
+        quiet = now + min(max((now - source.talked) / 4, SOONEST), LATEST)
+        if source.later:
+            return min(quiet, max(source.later[0][1] + moment.settle, now + SOONEST))
+        return quiet
 
     def _list_due(self, moment: Moment) -> float:
         if self.listed is None or self.list_token is not None:

@@ -64,6 +64,9 @@ class Logs:
     def read(self, job: Job, cursor: str | None, limit: int) -> LogBatch:
         """At most about ``limit`` bytes after ``cursor``: what has been fetched. Returns at once.
 
+        Each event is a line, once, in the order that :mod:`launch_sagemaker.feeds` says. CloudWatch keeps
+        events of a stream by their times: one that it shows after a later one was given out is not read.
+
         The log has ended when the job has, and CloudWatch had nothing more to say ``log_settle_seconds``
         later. Lines have a prefix (``[algo-2] ``) when the job has several instances; they wait until it is
         known whether it has.
@@ -251,4 +254,4 @@ class Worker:
                 self._news = False
 
     def _moment(self) -> Moment:
-        return Moment(self._clock(), self._wall(), self._settle, settled=False)
+        return Moment(self._clock(), self._wall(), self._settle)

@@ -26,8 +26,9 @@ LATE: Final = 600.0
 """Seconds after which nothing comes to CloudWatch any more, where a job goes on."""
 SKEW: Final = 300.0
 """Seconds that clocks may differ: AWS refuses what is signed by a clock that differs more."""
-MOST_EMPTY: Final = 300
-"""Empty answers in a row, each with a new token, after which an ended stream has ended."""
+MOST_EMPTY: Final = 30
+"""Empty answers in a row after which an ended stream has ended, although the token is always another one and
+leads to no later time."""
 PER_ANSWER: Final = 10_000
 """Events that can be asked for at a time."""
 USUAL: Final = 128
@@ -93,8 +94,8 @@ class Moment:
     """In UNIX seconds."""
     settle: float
     """Seconds in which the rest of a stream that has ended may still come."""
-    settled: bool
-    """The job has ended for so long."""
+    over: float | None = None
+    """The job has ended for so long; what it wrote is of before this time, in UNIX seconds."""
 
 
 @attrs.frozen
@@ -108,8 +109,8 @@ class Get:
     limit: int
     now: float
     wall: float
-    final: bool
-    """The stream had ended for so long that nothing more comes."""
+    over: float | None
+    """The stream has ended, and nothing more comes; its events are of before this time, in UNIX seconds."""
 
 
 @attrs.define
@@ -155,8 +156,10 @@ class Source:
         limit = min(max(share // self.width, 1) + self.place.skip, PER_ANSWER)
         name = stream_name(job, self.label, self.place.epoch)
         place, now = self.place, moment.now
-        final = moment.settled or self._left(moment)
-        return Get(self, name, place.token, place.since, limit, now, moment.wall, final)
+        over = moment.over
+        if over is None and self._left(moment):
+            over = self.later[0][0] + moment.settle
+        return Get(self, name, place.token, place.since, limit, now, moment.wall, over)
 
     @property
     def broken_off(self) -> bool:
@@ -168,7 +171,9 @@ class Source:
     def answered(self, get: Get, events: Sequence[Event], token: str | None, share: int) -> bool:
         """Take in an answer; ``token`` is the one to go on with. True: the place has moved."""
         place = self.place
-        same = token is None or token == place.token
+        if token is None:
+            token = place.token or ""
+        same = token == (place.token or "")
         self.tip = self.clean = self.gone = False
         known = min(place.skip, len(events))
         if place.skip and not self._confirmed(events, same):
@@ -186,15 +191,17 @@ class Source:
         if same:
             self.tip = self.clean = True
             return False
-        if not events and not get.final and not _past(token, get.wall):
+        if not events and get.over is None and not _past(token, get.wall):
             self.tip = True
             return False
         place.token = token
         place.skip -= known
-        self.empties = 0 if events else self.empties + 1
-        if get.final and self.empties >= MOST_EMPTY:
+        self.empties = self.empties + 1 if not events and _stands(get, token) else 0
+        if get.over is not None and not events and (token_time(token) or 0.0) >= get.over:
             self.tip = self.clean = True
-            self._note("CloudWatch names no end of it; what was written after a long pause is not here")
+        elif get.over is not None and self.empties >= MOST_EMPTY:
+            self.tip = self.clean = True
+            self._note("CloudWatch names no end of it; the last lines may be missing")
         return True
 
     def unknown(self) -> None:
@@ -209,7 +216,7 @@ class Source:
 
     def move_on(self, get: Get) -> bool:
         """To the stream that follows, or to the end, if this one has nothing more to say. True: moved."""
-        if not (self.clean and get.final):
+        if not self.clean or get.over is None:
             return False
         if self.gone:
             self._note("its log stream is not in CloudWatch any more")
@@ -257,9 +264,14 @@ class Source:
     def _confirmed(self, events: Sequence[Event], same: bool) -> bool:
         """Whether the answer begins with what was given out, as far as can be seen."""
         place = self.place
-        if len(events) < place.skip:
-            return not same
-        return place.count < 0 or events[place.skip - 1][0] == place.at
+        if len(events) < place.skip and same:
+            return False
+        if place.count < 0:
+            return True
+        known = events[: place.skip]
+        return all(at <= place.at for at, _ in known) and (
+            len(known) < place.skip or known[-1][0] == place.at
+        )
 
     def _lose(self, events: Sequence[Event]) -> int:
         """Not even the time leads back to the place: go on after it. How many of the events are before."""
@@ -293,7 +305,13 @@ class Source:
         self.gap = self.gap or f"{words} ({prefix_of(self.label).decode()[1:-2]})"
 
 
-def _past(token: str | None, wall: float) -> bool:
+def _past(token: str, wall: float) -> bool:
     """Whether a token stands where nothing new comes. One of another form names an event, not a time."""
-    at = token_time(token or "")
+    at = token_time(token)
     return at is None or at < wall - LATE
+
+
+def _stands(get: Get, token: str) -> bool:
+    """Whether a token, after an empty answer, leads to no later time, as far as can be seen."""
+    at, before = token_time(token), token_time(get.token or "")
+    return at is None or (before is not None and at <= before)
