@@ -14,6 +14,9 @@ from launchcore.stages.workshop import Workshop
 
 CLOSERS: Final = 8
 """Threads that end the attempts of one runner, at most: one slow backend holds up no other."""
+SOON: Final = 10.0
+PATIENT: Final = 32
+"""The same, of a runner whose logs may take more than ``SOON`` seconds to end: these threads mostly wait."""
 
 
 class Monitors:
@@ -43,7 +46,8 @@ class Monitors:
         with self._lock:
             monitor = self._monitors.get(component.spec.name)
             if monitor is None:
-                closers = Pool(CLOSERS, f"{component.spec.name}-closer")
+                size = CLOSERS if component.spec.log_patience <= SOON else PATIENT
+                closers = Pool(size, f"{component.spec.name}-closer")
                 self._closers.append(closers)
                 monitor = self._monitors[component.spec.name] = Monitor(
                     component,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ from launchcore.plugin import (
 if TYPE_CHECKING:
     from launch_aws.environment import AwsEnvironment
 
+AGAIN: Final = 1.0
+"""Seconds between two tries to stop what is not known yet."""
 TRIES: Final = 3
 """How often a stop is tried again at once when SageMaker throttles; the core repeats it later."""
 
@@ -116,7 +119,7 @@ class SageMakerRunner:
         if job is None:
             return
         if not self._is_over(job):
-            self._stop(job)
+            self._stopped(job)
         if job.bundle is not None:
             self._store.remove(job.bundle)
         self._observer.forget(job.attempt_id)
@@ -151,12 +154,20 @@ class SageMakerRunner:
         return sight is not None and sight.status.phase.final
 
     def _stop(self, job: Job) -> None:
+        """What was just made may be unknown for seconds, and would go on."""
+        until = time.monotonic() + self._settings.appear_seconds
+        while not self._stopped(job) and self._observer.sight(job.attempt_id) is None:
+            if time.monotonic() >= until:
+                return
+            time.sleep(AGAIN)
+
+    def _stopped(self, job: Job) -> bool:
+        """False: SageMaker knows no such job."""
         control = self._api.control(job.region)
         for _ in range(TRIES):
             control.wait()
             try:
-                self._api.stop(job)
-                return
+                return self._api.stop(job)
             except Throttled:
                 continue
         raise LaunchError(f"cannot stop {job.name} now: SageMaker throttles us", retryable=True)

@@ -64,7 +64,7 @@ class Settings:
         validator=_positive,
     )
     log_requests_per_second: float = setting(
-        "The most requests for logs a second, over all runs of a region.", default=5.0, validator=_positive
+        "The most requests for logs a second, over all runs of a region.", default=10.0, validator=_positive
     )
     look_seconds: float = setting(
         "Seconds between two looks at one training job in which nothing changes, as far as "
