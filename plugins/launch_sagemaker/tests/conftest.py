@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,15 @@ def _nothing_of_this_machine(
 ) -> None:
     """Descriptions of services are read once for all: that is most of what a new client costs."""
     monkeypatch.setattr("botocore.session.create_loader", lambda _: sagemaker_model.loader)
+
+
+Threads = Callable[[], list[threading.Thread]]
+
+
+@pytest.fixture
+def threads() -> Threads:
+    """Those of the plugin that this test has started, and that are alive."""
+    before = set(threading.enumerate())
+    return lambda: [
+        each for each in threading.enumerate() if each.name.startswith("sagemaker-") and each not in before
+    ]

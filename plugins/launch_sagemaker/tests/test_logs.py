@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from launch_sagemaker.testing.scripted_logs import EPOCH, LogBench, ScriptedAcco
 
 from launchcore.plugin import LaunchError, Phase
 
+Threads = Callable[[], list[threading.Thread]]
 RUNNING = seen(Phase.RUNNING)
 A1, A2 = "job/algo-1-1700000100", "job/algo-2-1700000101"
 
@@ -455,7 +457,7 @@ def test_expired_credentials_are_read_anew(bench: LogBench) -> None:
     assert bench.look(job).data == b"one\n"
 
 
-def test_reading_never_waits_while_cloudwatch_hangs() -> None:
+def test_reading_never_waits_while_cloudwatch_hangs(threads: Threads) -> None:
     hung, asked = threading.Event(), threading.Event()
 
     class Hanging:
@@ -472,17 +474,16 @@ def test_reading_never_waits_while_cloudwatch_hangs() -> None:
         for name in ("job", "other", "third"):
             assert logs.read(bench.job(name), None, 100).data == b""
         logs.forget("other")
-        threads = [each for each in threading.enumerate() if each.name == "sagemaker-logs"]
-        assert len(threads) == 1
-        assert threads[0].daemon
+        (worker,) = threads()
+        assert worker.daemon
     finally:
         logs.close()
         hung.set()
-    threads[0].join(10)
-    assert not threads[0].is_alive()
+    worker.join(10)
+    assert not worker.is_alive()
 
 
-def test_the_thread_ends_when_nothing_is_followed_and_comes_again() -> None:
+def test_the_thread_ends_when_nothing_is_followed_and_comes_again(threads: Threads) -> None:
     bench = LogBench(log_requests_per_second=1000.0)
     bench.cloud.write(A1, "one")
     logs = Logs(bench.account, bench.settings, lambda _: RUNNING)
@@ -494,9 +495,9 @@ def test_the_thread_ends_when_nothing_is_followed_and_comes_again() -> None:
             if batch.data:
                 break
         assert batch.data == b"one\n"
-        threads = [each for each in threading.enumerate() if each.name == "sagemaker-logs"]
+        workers = threads()
         logs.forget("job")
-        for thread in threads:
+        for thread in workers:
             thread.join(10)
             assert not thread.is_alive()
     logs.close()

@@ -53,8 +53,9 @@ def eventually(what: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
-def alive() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("sagemaker-")]
+@pytest.fixture
+def alive(threads: Callable[[], list[threading.Thread]]) -> Callable[[], list[str]]:
+    return lambda: [each.name for each in threads()]
 
 
 def test_the_first_look_at_a_few_is_waited_for(observers: Observers) -> None:
@@ -89,7 +90,7 @@ def test_what_is_no_handle_of_ours_is_gone_and_spoils_nothing(observers: Observe
 
 
 def test_a_region_whose_answers_are_slow_holds_up_no_other(
-    observers: Observers, sagemaker: SageMaker
+    observers: Observers, sagemaker: SageMaker, alive: Callable[[], list[str]]
 ) -> None:
     let_go, asked = threading.Event(), threading.Event()
 
@@ -112,7 +113,7 @@ def test_a_region_whose_answers_are_slow_holds_up_no_other(
 
 
 def test_there_is_one_thread_for_all_jobs_of_a_region_and_none_when_all_have_ended(
-    observers: Observers, sagemaker: SageMaker
+    observers: Observers, sagemaker: SageMaker, alive: Callable[[], list[str]]
 ) -> None:
     let_go = threading.Event()
     sagemaker.otherwise = lambda: DONE if let_go.is_set() else doing()
@@ -153,7 +154,7 @@ def test_whoever_watches_is_told_and_nobody_afterwards(observers: Observers, sag
 
 
 def test_closing_does_not_wait_for_an_answer_that_is_long_in_coming(
-    observers: Observers, sagemaker: SageMaker
+    observers: Observers, sagemaker: SageMaker, alive: Callable[[], list[str]]
 ) -> None:
     let_go, asked = threading.Event(), threading.Event()
 
