@@ -157,7 +157,9 @@ def test_unknown_keys(sagemaker: Endpoint) -> None:
 
 def test_permission_for_some_actions_only(sagemaker: Endpoint) -> None:
     client = sagemaker.client()
-    sagemaker.faults.allow_only("sagemaker:DescribeTrainingJob", "sagemaker:CreateTrainingJob")
+    sagemaker.faults.allow_only(
+        "sagemaker:DescribeTrainingJob", "sagemaker:CreateTrainingJob", "iam:PassRole"
+    )
     assert codes(sagemaker, 1) == [""]
     with pytest.raises(
         ClientError,

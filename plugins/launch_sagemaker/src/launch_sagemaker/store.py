@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from launch_aws.diagnosis import code_of
@@ -11,7 +12,7 @@ from launch_aws.session import Account
 
 from launch_sagemaker.bundle import MAX_BYTES, Bundle, place, segment, unsegment
 from launch_sagemaker.settings import Settings
-from launchcore.plugin import LaunchError, Reason
+from launchcore.plugin import Fault, LaunchError, Reason
 
 log = logging.getLogger("launchcore.sagemaker")
 
@@ -47,7 +48,7 @@ class Store:
         key = self._settings.store_kms_key
         sealed = {} if key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
         client = self._account.client("s3")
-        with self._account.asking(f"put what a run needs into s3://{bucket}"):
+        with self._asking(f"put what a run needs into s3://{bucket}", "s3:PutObject"):
             for name, content in bundle.files.items():
                 client.put_object(Bucket=bucket, Key=prefix + name, Body=content.reveal().encode(), **sealed)
 
@@ -61,7 +62,7 @@ class Store:
             log.warning("%s is not below our own part of a store: nothing there is removed", url)
             return
         client = self._account.client("s3")
-        with self._account.asking(f"remove what a run needed from s3://{bucket}"):
+        with self._asking(f"remove what a run needed from s3://{bucket}", "s3:ListBucket"):
             try:
                 keys = [
                     each["Key"] for page in self._pages(bucket, prefix) for each in page.get("Contents", ())
@@ -89,11 +90,27 @@ class Store:
             return ()
         bucket, prefix = _parts(f"{store.rstrip('/')}/{segment(self._owner)}/")
         found: list[str] = []
-        with self._account.asking(f"look for what runs left in s3://{bucket}"):
+        with self._asking(f"look for what runs left in s3://{bucket}", "s3:ListBucket"):
             for page in self._pages(bucket, prefix, Delimiter="/"):
                 folders = [each["Prefix"] for each in page.get("CommonPrefixes", ())]
                 found += [unsegment(folder[len(prefix) :].rstrip("/")) for folder in folders]
         return found
+
+    @contextmanager
+    def _asking(self, what: str, action: str) -> Iterator[None]:
+        """Not every answer of S3 says which action it is that it denies."""
+        with self._account.asking(what):
+            try:
+                yield
+            except Exception as error:
+                if code_of(error) != "AccessDenied":
+                    raise
+                raise LaunchError(
+                    f"cannot {what}: AWS denies it: {action} is not allowed",
+                    reason=Reason.CONFIG_ERROR,
+                    fault=Fault.INFRASTRUCTURE,
+                    hint=f"allow {action} to the agent's user or role",
+                ) from None
 
     def _pages(self, bucket: str, prefix: str, **options: Any) -> Iterator[Any]:
         pages = self._account.client("s3").get_paginator("list_objects_v2")

@@ -52,8 +52,10 @@ class Operations:
 
     def actions(self, operation: str, body: Mapping[str, Any]) -> tuple[str, ...]:
         """The permissions that a request takes."""
-        tagging = operation == "CreateTrainingJob" and body.get("Tags")
-        return (f"sagemaker:{operation}", *(("sagemaker:AddTags",) if tagging else ()))
+        if operation != "CreateTrainingJob":
+            return (f"sagemaker:{operation}",)
+        tagging = ("sagemaker:AddTags",) if body.get("Tags") else ()
+        return ("sagemaker:CreateTrainingJob", *tagging, "iam:PassRole")
 
     def answer(self, operation: str, region: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """Carry it out. None: an answer without a body.
