@@ -69,7 +69,7 @@ class Place:
             monkeypatch.setenv(name.upper(), value)
         self.cloud.lock()
         self.endpoint.faults.allow_only(*actions)
-        block = {
+        block: dict[str, Any] = {
             "region": REGION,
             "endpoint_url": self.cloud.url,
             "endpoints": {"sagemaker": self.endpoint.url},
