@@ -10,6 +10,7 @@ import pytest
 from launch_aws.testing.fixtures import cloud, cloud_process, own_aws
 from launch_sagemaker.testing.fixtures import sagemaker, sagemaker_clients, sagemaker_model
 from launch_sagemaker.testing.model import ServiceModel
+from launch_sagemaker.testing.scripted_logs import LogBench
 
 __all__ = ["cloud", "cloud_process", "own_aws", "sagemaker", "sagemaker_clients", "sagemaker_model"]
 
@@ -32,3 +33,9 @@ def threads() -> Threads:
     return lambda: [
         each for each in threading.enumerate() if each.name.startswith("sagemaker-") and each not in before
     ]
+
+
+@pytest.fixture
+def bench() -> LogBench:
+    """A CloudWatch that behaves as AWS documents it, and readers of its logs."""
+    return LogBench()

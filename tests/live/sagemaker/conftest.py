@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launch_aws.testing.cloud import PASSWORD, Cloud
+from launch_aws.testing.cloud import Cloud
 from launch_aws.testing.fixtures import cloud, cloud_process, own_aws
-from launch_docker.testing.fixtures import docker_host, docker_machine, engine, unavailable
-from launch_docker.testing.registry import RegistryMachine, missing_registry
+from launch_docker.testing.fixtures import docker_host, docker_machine, engine
+from launch_docker.testing.registry import RegistryMachine
 from launch_sagemaker.testing.fixtures import sagemaker_clients, sagemaker_model
 from launch_sagemaker.testing.model import ServiceModel
 
+from tests.live.ecr import storage
 from tests.live.sagemaker.world import SageMakerWorld
 
 __all__ = [
@@ -25,20 +26,8 @@ __all__ = [
     "own_aws",
     "sagemaker_clients",
     "sagemaker_model",
+    "storage",
 ]
-
-
-@pytest.fixture(scope="session")
-def storage() -> Iterator[RegistryMachine]:
-    """What stands for ECR: lets in whoever has its token."""
-    if why := missing_registry():
-        unavailable(why)
-    machine = RegistryMachine(user="AWS", password=PASSWORD)
-    try:
-        machine.start()
-        yield machine
-    finally:
-        machine.close()
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
-from launch_aws.repositories import MEDIA_TYPES
 from launch_docker.testing.fixtures import IMAGE
 from launch_sagemaker.names import ATTEMPT, OWNER, QUEUE, RUN
 
@@ -15,6 +13,7 @@ from launchcore.plugin import LaunchError, Limits, Reason, RetryPolicy, RunState
 from launchcore.queues.base import RunInfo
 from tests.crash import invariants
 from tests.crash.world import wait_until
+from tests.live.ecr import make_known
 from tests.live.sagemaker.world import BUCKET, RESOURCES, ROLE, SageMakerWorld
 
 pytestmark = [pytest.mark.live]
@@ -32,21 +31,6 @@ def source(world: SageMakerWorld, dockerfile: str) -> object:
     tree.mkdir(exist_ok=True)
     (tree / "Dockerfile").write_text(dockerfile)
     return world.upload()
-
-
-def known_to_ecr(world: SageMakerWorld, image: str) -> None:
-    """What was pushed to the registry beside moto, moto is told, as ECR would know it."""
-    name, _, digest = image.partition("@")
-    repository, _, tag = name.removeprefix(f"{world.storage.host}/").rpartition(":")
-    answer = requests.get(
-        f"http://{world.storage.host}/v2/{repository}/manifests/{tag}",
-        headers={"Accept": ", ".join(MEDIA_TYPES)},
-        auth=(world.storage.user, world.storage.password),
-        timeout=30,
-    )
-    answer.raise_for_status()
-    kind = answer.headers["Content-Type"]
-    assert world.cloud.put_image(repository, tag, answer.content, kind) == digest
 
 
 def test_a_source_is_built_pushed_and_trained(world: SageMakerWorld) -> None:
@@ -72,7 +56,7 @@ def test_a_source_is_built_pushed_and_trained(world: SageMakerWorld) -> None:
     output = world.cloud.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"output/{job.name}")
     assert [each["Key"].rpartition("/")[2] for each in output["Contents"]] == ["model.tar.gz"]
 
-    known_to_ecr(world, first.image or "")
+    assert make_known(world.cloud, world.storage, first.image or "") == digest
     second = ended(
         world, world.submit(source=source(world, f"FROM {IMAGE}\nRUN echo of {world.root} > /word\n"))
     )

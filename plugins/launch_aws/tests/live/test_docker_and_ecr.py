@@ -12,34 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
-from launch_aws.repositories import MEDIA_TYPES
 from launch_aws.testing.cloud import CANARY, KEY_ID, PASSWORD, REGION, Cloud
 from launch_docker.engine import Engine
-from launch_docker.testing.fixtures import IMAGE, docker_host, docker_machine, engine, unavailable
-from launch_docker.testing.registry import RegistryMachine, missing_registry
+from launch_docker.testing.fixtures import IMAGE, docker_host, docker_machine, engine
+from launch_docker.testing.registry import RegistryMachine
 
 from launchcore.plugin import Reason, RunSpec, RunState
 from launchcore.queues.base import RunInfo
 from tests.crash import invariants
 from tests.live.docker.world import DockerWorld
+from tests.live.ecr import make_known, storage
 
-__all__ = ["docker_host", "docker_machine", "engine"]
+__all__ = ["docker_host", "docker_machine", "engine", "storage"]
 
 pytestmark = [pytest.mark.live]
-
-
-@pytest.fixture(scope="module")
-def storage() -> Iterator[RegistryMachine]:
-    """Lets in whoever has ECR's token."""
-    if why := missing_registry():
-        unavailable(why)
-    machine = RegistryMachine(user="AWS", password=PASSWORD)
-    try:
-        machine.start()
-        yield machine
-    finally:
-        machine.close()
 
 
 class Place:
@@ -73,17 +59,6 @@ class Place:
     def built(self, run: RunInfo) -> bool:
         return b"Step 1/" in self.world.log(run.id)
 
-    def manifest(self, tag: str) -> tuple[bytes, str]:
-        """What was pushed, and its kind."""
-        answer = requests.get(
-            f"http://{self.storage.host}/v2/{self.name}/manifests/{tag}",
-            headers={"Accept": ", ".join(MEDIA_TYPES)},
-            auth=("AWS", PASSWORD),
-            timeout=30,
-        )
-        answer.raise_for_status()
-        return answer.content, answer.headers["Content-Type"]
-
 
 @pytest.fixture
 def place(docker_host: str, cloud: Cloud, storage: RegistryMachine) -> Iterator[Place]:
@@ -108,8 +83,7 @@ def test_a_source_is_built_pushed_pulled_by_digest_and_built_no_second_time(
     assert [one["repositoryName"] for one in made] == [place.name]
 
     # ECR knows what was pushed to it; the engine has lost it, and pulls it with the token.
-    manifest, kind = place.manifest(name.rpartition(":")[2])
-    assert place.cloud.put_image(place.name, name.rpartition(":")[2], manifest, kind) == digest
+    assert make_known(place.cloud, place.storage, name) == digest
     engine.request("DELETE", f"/images/{name}", params={"force": True})
 
     second = place.submit("hello")
