@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 from launch_aws.settings import AccountSettings
-from launch_sagemaker.settings import Settings
+from launch_sagemaker.settings import Settings, TrainingJob
 from launch_sagemaker.testing.__main__ import introduction
 from launch_sagemaker.testing.bodies import training_job
 from launch_sagemaker.testing.endpoint import Endpoint
@@ -19,7 +19,8 @@ from launchcore.host.settings import structure
 
 
 def test_what_it_prints_is_a_configuration(sagemaker: Endpoint) -> None:
-    told = yaml.safe_load(introduction(sagemaker.environment()))
+    agent, _, queue = introduction(sagemaker.environment()).partition("# queue.yaml")
+    told = yaml.safe_load(agent)
     environment = dict(told["environment"])
     assert environment.pop("type") == "aws"
     account = structure(
@@ -27,6 +28,11 @@ def test_what_it_prints_is_a_configuration(sagemaker: Endpoint) -> None:
     )
     assert account.endpoints == {"sagemaker": sagemaker.url}
     assert structure(Settings, told["plugins"]["sagemaker"], path="p").store == "s3://launch/runs"
+    said = yaml.safe_load(queue)
+    assert said["type"] == "sagemaker"
+    assert structure(TrainingJob, said["config"], path="q").body()["ResourceConfig"] == {
+        "InstanceType": "ml.m5.large"
+    }
 
 
 @pytest.mark.slow
@@ -40,7 +46,7 @@ def test_it_runs_until_it_is_told_to_end() -> None:
     assert process.stdout is not None
     try:
         printed = ""
-        while "# the config of a queue" not in printed:
+        while "# queue.yaml" not in printed:
             line = process.stdout.readline()
             assert line, printed
             printed += line

@@ -38,7 +38,8 @@ def run_facts(run: RunInfo, now: float) -> RenderableType:
         pairs.append(("secrets", ", ".join(spec.secrets)))
     billed = sum(attempt.usage.get("billed_seconds", 0.0) for attempt in run.attempts)
     if billed:
-        pairs.append(("billed", f"{duration(billed)} ({billed:.0f} s)"))
+        exact = f" ({billed:.0f} s)" if billed >= 60 else ""
+        pairs.append(("billed", duration(billed) + exact))
     limits = limits_line(spec.limits)
     if limits:
         pairs.append(("limits", limits))

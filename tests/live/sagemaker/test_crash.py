@@ -15,8 +15,15 @@ from tests.live.sagemaker.world import SageMakerWorld
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("successor", ["restarted", "another"])
-@pytest.mark.parametrize("point", JOURNEY)
+SUCCESSORS = [
+    *((point, ("restarted", "another")[at % 2]) for at, point in enumerate(JOURNEY)),
+    ("execute.before_start", "restarted"),
+    ("execute.after_start", "another"),
+]
+"""Each point has one in turn; around the start, where money begins to flow, both."""
+
+
+@pytest.mark.parametrize(("point", "successor"), SUCCESSORS)
 def test_the_agent_is_killed_on_the_journey(world: SageMakerWorld, point: str, successor: str) -> None:
     """Three runs on a queue that allows two at once; the agent dies at ``point`` and is succeeded."""
     world.queue(max_running=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import threading
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from launch_sagemaker.testing.engine import DockerContainers
 
 BUCKET = "launch"
 ROLE = "arn:aws:iam::123456789012:role/training"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/any:1"
+QUEUES = "sqlite:///$PWD/queue.db"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,22 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def introduction(environment: dict[str, Any]) -> str:
-    """What to put where: the agent's configuration, its credentials, and a queue's configuration."""
-    agent = {
-        "environment": environment,
-        "plugins": {"sagemaker": {"role_arn": ROLE, "store": f"s3://{BUCKET}/runs"}},
-    }
-    queue = {
-        "AlgorithmSpecification": {"TrainingInputMode": "File"},
-        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/output"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10},
-    }
+    """Two files, and what to type then."""
+    ours = {"role_arn": ROLE, "output_path": f"s3://{BUCKET}/output", "store": f"s3://{BUCKET}/runs"}
+    agent = {"queues": ["training"], "environment": environment, "plugins": {"sagemaker": ours}}
+    queue = {"type": "sagemaker", "config": {"ResourceConfig": {"InstanceType": "ml.m5.large"}}}
     return "\n".join(
         [
-            "# launch-config.yaml; any credentials do: AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
+            "# launch-config.yaml",
             yaml.safe_dump(agent, sort_keys=False),
-            "# the config of a queue of type sagemaker",
-            f"# {json.dumps(queue)}",
+            "# queue.yaml",
+            yaml.safe_dump(queue, sort_keys=False),
+            "# where these files are; with --docker, the image has to be on the engine",
+            f"# export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test LAUNCHCORE_BASE_URL={QUEUES}",
+            "# launch queue create training --from queue.yaml",
+            "# launch agent --config launch-config.yaml &",
+            f"# launch submit -q training --image {IMAGE} --watch -- echo hello",
         ]
     )
 
