@@ -168,11 +168,13 @@ PLACES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"algo-[0-9]{1,3}", fullmatch=True), PLACES, max_size=5))
 def test_a_cursor_is_read_as_it_was_written(places: dict[str, Place]) -> None:
     assert read_cursor(cursor_text(places)).places == places
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(repr)))
 def test_a_cursor_of_anything_is_read_or_refused(text: str) -> None:
     for each in (text, f'{{"v":1,"p":{{"algo-1":{text}}}}}', f'{{"v":1,"p":{text}}}'):

@@ -153,15 +153,21 @@ def test_a_queue_that_says_a_part_of_the_output_gets_the_rest() -> None:
     assert made["OutputDataConfig"] == {"CompressionType": "NONE", "S3OutputPath": "s3://bucket/output"}
 
 
-def test_groups_of_instances_and_preferences_stand_for_a_type() -> None:
+def test_groups_of_instances_stand_for_a_type() -> None:
     groups = [{"InstanceType": "ml.m5.large", "InstanceCount": 1, "InstanceGroupName": "data"}]
     assert body({"ResourceConfig": {"InstanceGroups": groups}})["ResourceConfig"] == {
         "InstanceGroups": groups,
         "VolumeSizeInGB": 30,
     }
+
+
+def test_preferences_stand_for_a_type_as_soon_as_the_sdk_knows_them() -> None:
     preferred = [{"InstanceType": "ml.g5.xlarge"}, {"InstanceType": "ml.g6.xlarge"}]
-    made = body({"ResourceConfig": {"InstancePreferences": preferred, "InstanceCount": 1}})
-    assert made["ResourceConfig"]["InstancePreferences"] == preferred
+    queue = {"ResourceConfig": {"InstancePreferences": preferred, "InstanceCount": 1}}
+    if shapes.span("ResourceConfig", "InstancePreferences") is None:
+        assert "InstancePreferences: is nothing that the agent's boto3 knows" in refused(queue).detail
+    else:
+        assert body(queue)["ResourceConfig"]["InstancePreferences"] == preferred
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,10 @@ def test_a_text_that_is_no_number_stays_one(text: str) -> None:
 
 
 def test_what_this_botocore_can_send() -> None:
-    assert shapes.knows("StoppingCondition", "MaxRuntimeInSeconds")
-    assert not shapes.knows("StoppingCondition", "MaxRuntime")
-    assert not shapes.knows("Nothing")
+    assert shapes.span("StoppingCondition", "MaxRuntimeInSeconds") == (1, float("inf"))
+    assert shapes.span("ResourceConfig", "KeepAlivePeriodInSeconds") == (0, 21600)
+    assert shapes.span("StoppingCondition", "MaxRuntime") is None
+    assert shapes.span("Nothing") is None
 
 
 def test_the_model_is_read_once_and_little_of_it_is_kept() -> None:

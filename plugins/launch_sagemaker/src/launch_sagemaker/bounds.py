@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from launch_sagemaker.refusal import Problems
-from launch_sagemaker.shapes import knows
+from launch_sagemaker.shapes import span
 from launchcore.plugin import Json, Limits
 
 DAY: Final = 86400
 LONGEST: Final = 28 * DAY
 """SageMaker lets no training job run for longer."""
 VOLUME_GB: Final = 30
-_PENDING: Final = (1800, LONGEST)
-"""The bounds of MaxPendingTimeInSeconds."""
 
 
 def stopping(said: Mapping[str, Json], limits: Limits, problems: Problems, *, spot: bool) -> dict[str, Json]:
@@ -73,10 +71,11 @@ def _wait(found: dict[str, Json], most: int, wait: int | None, limits: Limits, p
 def _pending(found: dict[str, Json], limits: Limits, *, spot: bool) -> None:
     """The run's limit for starting, where the service can keep it; else only the agent does."""
     name = "MaxPendingTimeInSeconds"
-    if spot or limits.start_seconds is None or not knows("StoppingCondition", name):
+    allowed = span("StoppingCondition", name)
+    if spot or limits.start_seconds is None or allowed is None:
         return
     seconds = math.ceil(limits.start_seconds)
-    if not _PENDING[0] <= seconds <= _PENDING[1]:
+    if not allowed[0] <= seconds <= allowed[1]:
         return
     own = _whole(found.get(name))
     if own is not None or name not in found:

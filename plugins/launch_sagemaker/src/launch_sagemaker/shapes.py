@@ -40,15 +40,17 @@ _TYPES: Final = {
 }
 
 
-def knows(*path: str) -> bool:
-    """Whether the installed botocore can send this member: ``knows("ResourceConfig", "InstanceType")``."""
+def span(*path: str) -> tuple[float, float] | None:
+    """Between which values a number of the request may be, whole path: ``span("ResourceConfig",
+    "KeepAlivePeriodInSeconds")``. ``None``: the installed botocore cannot send it."""
     name = REQUEST
     for member in path:
         found = _shape(name).get("members", {}).get(member)
         if found is None:
-            return False
+            return None
         name = found["shape"]
-    return True
+    shape = _shape(name)
+    return shape.get("min", float("-inf")), shape.get("max", float("inf"))
 
 
 def fitted(body: Mapping[str, Json]) -> dict[str, Json]:
