@@ -21,6 +21,13 @@ from launchcore.queues.macros import macro_names, substitute
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 QUEUES = re.findall(r"```yaml\n# queue.yaml\n(.*?)```", README, re.DOTALL)
+PAGES = [Path(__file__).parents[3] / name for name in ("README.md", "docs/sagemaker.md")]
+ELSEWHERE = [
+    text
+    for page in PAGES
+    for text in re.findall(r"```yaml\n# queue.yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    if "type: sagemaker" in text
+]
 AGENTS = re.findall(r"```yaml\n# launch-config.yaml\n(.*?)```", README, re.DOTALL)
 FIELDS = [*attrs.fields(Settings), *attrs.fields(TrainingJob)]
 
@@ -46,7 +53,7 @@ def asked(text: str, given: Given | None = None, **variables: Any) -> Order:
     return order(made, given or Given(), agent(), region=REGION, owner=OWNER)
 
 
-@pytest.mark.parametrize("text", QUEUES)
+@pytest.mark.parametrize("text", [*QUEUES, *ELSEWHERE])
 @pytest.mark.parametrize("given", [Given(), secret("TOKEN")], ids=["clear", "secret"])
 def test_every_queue_makes_a_request_that_aws_takes(text: str, given: Given) -> None:
     from botocore.loaders import Loader
@@ -64,6 +71,7 @@ def test_what_the_examples_are_about() -> None:
     """Each of them is there, and none is lost in what becomes of it."""
     bodies = [asked(text).body for text in QUEUES]
     assert len(bodies) == 8
+    assert len(ELSEWHERE) == len(PAGES)
     resources = [body["ResourceConfig"] for body in bodies]
     assert any(body.get("EnableManagedSpotTraining") for body in bodies)
     assert {"s3://my-bucket/checkpoints/6j2c0000k3fd"} == {
@@ -76,7 +84,7 @@ def test_what_the_examples_are_about() -> None:
 
 
 def test_who_submits_chooses_among_what_the_owner_allows() -> None:
-    (text,) = (text for text in QUEUES if "variables:" in text)
+    (text,) = (text for text in QUEUES if "epochs:" in text)
     body = asked(text, instance="ml.g5.12xlarge", instances=8, epochs=3).body
     assert body["ResourceConfig"] == {
         "InstanceType": "ml.g5.12xlarge",
