@@ -83,6 +83,16 @@ def seen_to_run(world: PaperWorld, runs: Sequence[str], seconds: float) -> None:
     until("all runs are seen to run", all_seen, seconds, pause=0.5)
 
 
+def settled(agent: psutil.Process, seconds: float) -> None:
+    """Until its memory stays as it is: what it took to begin with is given back after a while."""
+    last, since, end = 0, time.monotonic(), time.monotonic() + 20 * seconds
+    while time.monotonic() < min(since + 3 * seconds, end):
+        now = agent.memory_info().rss
+        if abs(now - last) > 1e6:
+            last, since = now, time.monotonic()
+        time.sleep(seconds / 10)
+
+
 def busiest(calls: Sequence[Call], window: float) -> float:
     """The most requests a second in any window of so many seconds."""
     times = sorted(call.at for call in calls)
@@ -106,7 +116,7 @@ def tracked(
         until("all are made", lambda count=count: len(world.endpoint.jobs) == count, 900)  # type: ignore[misc]
         made = time.time() - began
         seen_to_run(world, runs, 1800)
-        time.sleep(seconds)
+        settled(agent, seconds)
         quiet = len(world.endpoint.calls)
         used = sum(agent.cpu_times()[:2])
         time.sleep(4 * seconds)

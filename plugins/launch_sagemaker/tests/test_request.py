@@ -102,7 +102,7 @@ def test_what_the_queue_says_passes_through() -> None:
 
 def test_every_member_that_the_api_has_is_a_key() -> None:
     """A newer botocore may know more of them: for these there is ``members``."""
-    known = set(shapes._shapes()[shapes.REQUEST]["members"])
+    known = set(shapes.loaded()[shapes.REQUEST]["members"])
     assert {member for _, member in members()} <= known
     assert len(members()) >= 28
 

@@ -137,9 +137,9 @@ def test_what_this_botocore_can_send() -> None:
 
 
 def test_the_model_is_read_once_and_little_of_it_is_kept() -> None:
-    assert shapes._shapes() is shapes._shapes()
-    assert 50 < len(shapes._shapes()) < 300
-    assert "documentation" not in str(shapes._shapes())
+    assert shapes.loaded() is shapes.loaded()
+    assert 50 < len(shapes.loaded()) < 300
+    assert "documentation" not in str(shapes.loaded())
 
 
 json_values = st.recursive(
@@ -147,7 +147,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=10,
 )
-members = st.sampled_from(sorted(shapes._shapes()[shapes.REQUEST]["members"]))
+members = st.sampled_from(sorted(shapes.loaded()[shapes.REQUEST]["members"]))
 
 
 @given(st.dictionaries(members | st.text(max_size=10), json_values, max_size=4))
@@ -192,7 +192,7 @@ def test_a_pattern_that_we_cannot_read_is_left_to_the_service(pattern: str) -> N
 def test_every_pattern_of_the_request_is_read() -> None:
     from launch_sagemaker.patterns import _compiled
 
-    patterns = {shape["pattern"] for shape in shapes._shapes().values() if "pattern" in shape}
+    patterns = {shape["pattern"] for shape in shapes.loaded().values() if "pattern" in shape}
     assert len(patterns) > 20
     assert [pattern for pattern in patterns if _compiled(pattern) is None] == []
 
@@ -200,7 +200,7 @@ def test_every_pattern_of_the_request_is_read() -> None:
 def test_no_text_takes_long() -> None:
     """Names of strangers come this way: none may keep the agent busy."""
     hostile = ["s3://" + "a" * 1000 + "\n", "a-" * 500 + "!", "arn:aws:" + "-" * 900, "-" * 1000]
-    patterns = {shape["pattern"] for shape in shapes._shapes().values() if "pattern" in shape}
+    patterns = {shape["pattern"] for shape in shapes.loaded().values() if "pattern" in shape}
     before = time.process_time()
     for pattern in patterns:
         for text in hostile:

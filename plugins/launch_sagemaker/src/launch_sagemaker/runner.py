@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from launch_sagemaker import shapes
 from launch_sagemaker.api import Api, Throttled
 from launch_sagemaker.events import Events
 from launch_sagemaker.logs import Logs
@@ -40,6 +41,7 @@ TRIES: Final = 3
 
 def make_runner(settings: Settings, site: Site, environment: AwsEnvironment) -> SageMakerRunner:
     """The runner in the environment's account and region. Asks nobody."""
+    shapes.loaded()
     return SageMakerRunner(settings, site, environment)
 
 

@@ -93,8 +93,9 @@ def encodable(text: str) -> bool:
 
 
 @functools.cache
-def _shapes() -> Mapping[str, Mapping[str, Any]]:
-    """The shapes of the request by name. What is kept for the process: about 100 of 2,000."""
+def loaded() -> Mapping[str, Mapping[str, Any]]:
+    """The shapes of the request by name. What is kept for the process: about 100 of 2,000. Reading them takes
+    60 MB for a moment, so it is done before many threads want them."""
     from botocore.loaders import Loader
 
     every = Loader().load_service_model("sagemaker", "service-2")["shapes"]
@@ -118,7 +119,7 @@ def _lean(shape: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shape(name: str) -> Mapping[str, Any]:
-    return _shapes()[name]
+    return loaded()[name]
 
 
 # -- scalars as the model wants them --------------------------------------------------------------
