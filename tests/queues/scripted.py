@@ -172,6 +172,12 @@ def cut(line: Line) -> bool:
     return False
 
 
+def cut_head(line: Line) -> bool:
+    """The answer ends before it has said how long it is."""
+    line.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Le")
+    return False
+
+
 def garbage(line: Line) -> bool:
     line.send(bytes(range(256)) * 4)
     return False

@@ -47,6 +47,7 @@ from tests.queues.scripted import (
     Scripted,
     answer,
     cut,
+    cut_head,
     garbage,
     problem,
     silent,
@@ -109,13 +110,13 @@ def claim(client: HttpClient, wait: float = 0.0) -> Any:
 
 
 class TestRepeats:
-    @pytest.mark.parametrize("trouble", [swallow, cut, garbage, BAD_GATEWAY, LATER])
+    @pytest.mark.parametrize("trouble", [swallow, cut, cut_head, garbage, BAD_GATEWAY, LATER])
     def test_what_may_be_done_twice(self, service: Any, trouble: Act) -> None:
         queues, server = service(trouble, trouble, NO_QUEUES)
         assert list(queues.list_queues()) == []
         assert len(server.requests) == 3
 
-    @pytest.mark.parametrize("trouble", [swallow, cut, garbage, BAD_GATEWAY, LATER])
+    @pytest.mark.parametrize("trouble", [swallow, cut, cut_head, garbage, BAD_GATEWAY, LATER])
     def test_never_what_may_not(self, service: Any, trouble: Act) -> None:
         queues, server = service(trouble, NO_QUEUES)
         with pytest.raises(QueueUnavailable, match="may have been done all the same"):

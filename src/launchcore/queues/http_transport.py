@@ -204,6 +204,8 @@ class Transport:
             if wait is not None and wait.rung:
                 raise HungUp from None
             raise
+        if not body and ask.method != "HEAD" and not _has_end(response):
+            raise Trouble("the answer was cut off in its head", unclear=True)
         return Answer(status=response.status_code, headers=response.headers, body=body)
 
     @contextlib.contextmanager
@@ -331,6 +333,12 @@ class Transport:
         if token is not None:
             request.headers["Authorization"] = f"Bearer {token.reveal()}"
         return request
+
+
+def _has_end(response: requests.Response) -> bool:
+    """Whether its head says where the body ends: the libraries take one that was cut off for a whole one."""
+    length = response.headers.get("Content-Length", "")
+    return response.status_code == 204 or length.isdecimal() or "Transfer-Encoding" in response.headers
 
 
 def _no_cookies() -> Any:
