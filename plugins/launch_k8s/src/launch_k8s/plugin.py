@@ -49,6 +49,7 @@ def launch_register_runners() -> Iterable[RunnerSpec]:
         needs_image=True,
         applies=frozenset(Kind),
         watches=True,
+        log_patience=30.0,  # a kubelet that is busy, or that rotates a large log, takes its time
         render=_render,
         validate=_validate,
         checks=_checks,
