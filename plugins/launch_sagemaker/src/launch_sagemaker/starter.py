@@ -18,7 +18,8 @@ from launch_sagemaker.tags import MAX_VALUE, tag_text
 from launchcore.plugin import Busy, Fault, Given, LaunchError, Reason, RunPlan
 
 SHORT: Final = 2.0
-"""Seconds for which a start waits for its turn by itself; what takes longer is for :class:`Busy`."""
+"""Seconds for which a start waits for its turn by itself; what takes longer is for :class:`Busy`: many wait,
+nobody says who is first, and a start that waits for long has a lease that may run out."""
 AGAIN: Final = 0.5
 """Seconds between two tries of a request whose answer was lost."""
 DOUBTS: Final = 3.0
@@ -71,6 +72,7 @@ class Starter:
             region=self._account.region,
             bundle=made.bundle_url if made.bundle else None,
         )
+        self._turn(job.region)
         self._in_time(plan)
         if made.bundle is not None and made.bundle_url is not None:
             self._store.put(made.bundle_url, made.bundle)
@@ -109,14 +111,9 @@ class Starter:
     def _create(self, job: Job, made: Order, plan: RunPlan) -> None:
         """Repeated until the answer is clear: the name allows one job only, however often it is asked for."""
         control = self._api.control(job.region)
+        unclear = False
         while True:
             self._in_time(plan)
-            pause = control.take()
-            if pause > SHORT:
-                raise _busy(pause)
-            if pause > 0:
-                self._sleep(pause)
-                continue
             try:
                 self._api.create(job.region, made.body)
                 return
@@ -124,11 +121,25 @@ class Starter:
                 self._adopt(job, plan)
                 return
             except Throttled:
-                raise _busy(max(control.busy_for(), SHORT)) from None
+                if not unclear:
+                    raise _busy(max(control.busy_for(), SHORT)) from None
             except LaunchError as error:
                 if not error.retryable or error.reason is not Reason.INFRASTRUCTURE:
                     raise
+                unclear = True  # it may be there: "busy" would be a promise that it is not
             self._sleep(AGAIN)
+            while (pause := control.take()) > 0:
+                self._sleep(min(pause, SHORT))
+                self._in_time(plan)
+
+    def _turn(self, region: str) -> None:
+        """Wait a little for a place among the requests."""
+        control, waited = self._api.control(region), 0.0
+        while (pause := control.take()) > 0:
+            waited += pause
+            if waited > SHORT:
+                raise _busy(max(pause, SHORT))
+            self._sleep(pause)
 
     def _adopt(self, job: Job, plan: RunPlan) -> None:
         """It was made before: by an answer that was lost, or by somebody else."""
