@@ -143,7 +143,7 @@ ENUM = (
             "the queue's",
         ),
         ("ResourceNotFound", "Experiment x", (Reason.CONFIG_ERROR, False), "ResourceNotFound", "the queue's"),
-        ("UnknownOperationException", "", (Reason.CONFIG_ERROR, False), "no SageMaker", "`region`"),
+        ("UnknownOperationException", "", (Reason.CONFIG_ERROR, False), "no SageMaker", "environment.region"),
         ("InternalFailure", "oops", (Reason.INFRASTRUCTURE, True), "InternalFailure: oops", "Health"),
         ("ServiceUnavailable", "", (Reason.INFRASTRUCTURE, True), "ServiceUnavailable", "Health"),
     ],

@@ -48,7 +48,7 @@ def refusal(code: str, message: str, *, region: str | None = None, status: int =
     if code in NO_SERVICE:
         return _config(
             f"there is no SageMaker for the account{where}: {scrubbed(message, 160)}",
-            "choose a region that has it (`region` in the queue, or environment.region), or turn it on",
+            "choose an environment.region that has it, or turn it on",
         )
     if code in AWAY or status >= 500:
         return LaunchError(
