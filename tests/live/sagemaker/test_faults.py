@@ -16,6 +16,9 @@ from tests.live.sagemaker.world import SageMakerWorld
 
 pytestmark = [pytest.mark.live]
 
+STEADY = {"LAUNCHCORE_LEASE_SECONDS": "15"}
+"""For what takes seconds to start: with a lease of two, a busy machine is late, and tries another attempt."""
+
 
 def ended(world: SageMakerWorld, run: str, *, seconds: float = 60.0) -> RunInfo:
     wait_until("the run is over", lambda: world.service.run(run).state.final, seconds=seconds)
@@ -26,7 +29,7 @@ def test_a_storm_of_throttling_holds_up_no_other_queue(world: SageMakerWorld) ->
     """The runs of the throttled queue wait, with their lease and without a thread, and then go on."""
     world.queue(max_running=None)
     World.queue(world, "local", max_running=None)
-    world.agent(queues=("q", "local"), environ={"LAUNCHCORE_STAGE_WORKERS": "2"})
+    world.agent(queues=("q", "local"), environ={**STEADY, "LAUNCHCORE_STAGE_WORKERS": "2"})
     world.sagemaker.faults.throttle("CreateTrainingJob")
     stuck = [world.submit(seconds=0.1, lines=1) for _ in range(8)]
     wait_until("it is asked", lambda: world.sagemaker.called("CreateTrainingJob"))
@@ -57,7 +60,7 @@ def test_throttled_looks_are_no_failure(world: SageMakerWorld) -> None:
 def test_what_was_just_made_is_unknown_for_a_while(world: SageMakerWorld) -> None:
     world.queue()
     world.sagemaker.faults.hide(3.0)
-    world.agent()
+    world.agent(environ=STEADY)
     run = ended(world, world.submit())
 
     assert run.state is RunState.SUCCEEDED, world.report()
@@ -68,7 +71,7 @@ def test_what_was_just_made_is_unknown_for_a_while(world: SageMakerWorld) -> Non
 def test_a_cancel_of_what_is_still_unknown(world: SageMakerWorld) -> None:
     world.queue()
     world.sagemaker.faults.hide(3.0)
-    world.agent()
+    world.agent(environ=STEADY)
     run = world.submit(seconds=60)
     wait_until("it was made", lambda: world.sagemaker.jobs)
     world.service.cancel(run)
@@ -82,7 +85,7 @@ def test_an_answer_is_lost(world: SageMakerWorld, made: bool) -> None:
     """Whether the training job was made before that, or not: there is one."""
     world.queue()
     world.sagemaker.faults.cut("CreateTrainingJob", made=made)
-    world.agent()
+    world.agent(environ=STEADY)
     run = ended(world, world.submit())
 
     assert run.state is RunState.SUCCEEDED, world.report()
@@ -94,7 +97,7 @@ def test_an_answer_is_lost(world: SageMakerWorld, made: bool) -> None:
 def test_it_answers_an_error_of_its_own(world: SageMakerWorld, made: bool) -> None:
     world.queue()
     world.sagemaker.faults.refuse("CreateTrainingJob", faults.INTERNAL, calls=2, made=made)
-    world.agent()
+    world.agent(environ=STEADY)
     run = ended(world, world.submit())
 
     assert run.state is RunState.SUCCEEDED, world.report()
