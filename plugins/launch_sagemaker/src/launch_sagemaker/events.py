@@ -64,6 +64,7 @@ class Events:
         # A poll is an answer that takes its time: the account's patience with answers is its bound.
         self._wait = min(wait, max(int(account.settings.answer_seconds) - 5, 1))
         self._clock = clock
+        self._chance = random.Random().random
         self._stop = threading.Event()
         self._heard_at: float | None = None
         self._event_came = False
@@ -104,7 +105,7 @@ class Events:
                     log.info("the queue of SageMaker's events answers again")
             except Exception as error:
                 self._failed(error)
-                self._stop.wait(pause * (0.5 + random.random() / 2))
+                self._stop.wait(pause * (0.5 + self._chance() / 2))
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _failed(self, error: Exception) -> None:

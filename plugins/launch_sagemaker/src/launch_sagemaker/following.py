@@ -47,12 +47,12 @@ class Following:
         settings: Settings,
         *,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         self._api = api
         self._settings = settings
         self._clock = clock
-        self._chance = chance
+        self._chance = chance or random.Random().random  # threads of their own leave the shared one alone
         self.lock = threading.Condition()
         """Of everything here; notified when something was seen, or is to be looked at."""
         self.wishes = 0

@@ -32,14 +32,14 @@ class Pace:
         *,
         burst: int = 1,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         self._set = per_second
         self._rate = per_second
         self._burst = float(burst)
         self._tokens = float(burst)
         self._clock = clock
-        self._chance = chance
+        self._chance = chance or random.Random().random  # threads of their own leave the shared one alone
         self._at = clock()
         self._pause = FIRST_PAUSE
         self._free_at = self._at
