@@ -616,8 +616,9 @@ class TestArchives:
         assert queues.put_archive([self.DATA]) == self.DIGEST
         assert [request.method for request in server.requests] == ["HEAD"]
 
-    def test_are_fetched_whole(self, client: Any) -> None:
-        agent, server = client(cut, answer(self.DATA, kind="application/octet-stream"))
+    @pytest.mark.parametrize("trouble", [cut, cut_head])
+    def test_are_fetched_whole(self, client: Any, trouble: Any) -> None:
+        agent, server = client(trouble, answer(self.DATA, kind="application/octet-stream"))
         with agent.open_archive(self.DIGEST) as file:
             assert file.read() == self.DATA
         assert len(server.requests) == 2

@@ -204,8 +204,6 @@ class Transport:
             if wait is not None and wait.rung:
                 raise HungUp from None
             raise
-        if not body and ask.method != "HEAD" and not _has_end(response):
-            raise Trouble("the answer was cut off in its head", unclear=True)
         return Answer(status=response.status_code, headers=response.headers, body=body)
 
     @contextlib.contextmanager
@@ -271,10 +269,15 @@ class Transport:
 
     def _pieces(self, response: requests.Response) -> Iterator[bytes]:
         """The body. Each piece has to come in time; a body that is cut off is no answer."""
+        empty = response.request.method != "HEAD"
         try:
-            yield from response.iter_content(_PIECE)
+            for piece in response.iter_content(_PIECE):
+                empty = False
+                yield piece
         except (requests.exceptions.RequestException, HTTPError, OSError) as error:
             raise Trouble(f"the answer was cut off: {_why(error)}", unclear=True) from None
+        if empty and not _has_end(response):
+            raise Trouble("the answer was cut off in its head", unclear=True)
 
     def _redirected(self, ask: Ask, url: str, response: requests.Response) -> str:
         """Within the same origin only: neither token nor run goes anywhere else."""
