@@ -186,7 +186,7 @@ class Attempt:
     @contextmanager
     def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
         with self._lock:
-            wanted = self._is_wanted()
+            wanted = self.wanted
             if wanted:
                 self._stoppers.append(stop)
         if not wanted:
@@ -288,6 +288,11 @@ class Attempt:
     def lost(self) -> bool:
         return self._lost
 
+    @property
+    def wanted(self) -> bool:
+        """Nobody has asked for its end, and it is still ours to prepare."""
+        return not (self._lost or self._released or self.stop is not None)
+
     def until_answered(self, call: Callable[[], T]) -> T:
         """Repeat ``call`` while the queue cannot be reached, as long as the attempt is ours."""
         delay = 0.1
@@ -362,9 +367,6 @@ class Attempt:
     def _pend(self) -> None:
         if self._pending_since is None:
             self._pending_since = time.monotonic()
-
-    def _is_wanted(self) -> bool:
-        return not (self._lost or self._released or self.stop is not None)
 
     def _tell_stoppers(self) -> None:
         with self._lock:

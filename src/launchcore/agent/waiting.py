@@ -29,15 +29,14 @@ class WaitingRoom:
         self._heap: list[tuple[float, int, Attempt, Again]] = []
         self._order = itertools.count()
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
     def enter(self, attempt: Attempt, wait: Postponed, now: float) -> None:
         """``now``: seconds of the monotonic clock, as in :meth:`tick`."""
         assert wait.again is not None
         self._roster.postpone(attempt)
         with self._lock:
             heapq.heappush(self._heap, (now + wait.after, next(self._order), attempt, wait.again))
+        if not attempt.wanted:  # told so on the way here, when there was nobody to hurry
+            self.hurry(lambda each: each is attempt)
 
     def hurry(self, wanted: Callable[[Attempt], bool]) -> None:
         """Let go on at once what ``wanted`` picks: it is to end, and finds out by itself."""

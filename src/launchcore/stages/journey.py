@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from launchcore.plugin import RunHandle, Runner, RunnerSpec, Secret
+from launchcore.plugin import RunHandle, Secret
 from launchcore.stages import s0_claim, s1_source, s2_build, s3_push, s4_execute
 from launchcore.stages.work import Postponed, Work
-from launchcore.stages.workshop import Component, Workshop
+from launchcore.stages.workshop import Workshop
 
 
-def travel(
-    work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret], *, local: bool
-) -> tuple[RunHandle, Component[RunnerSpec, Runner]]:
+def travel(work: Work, shop: Workshop, resolve_secret: Callable[[str], Secret], *, local: bool) -> RunHandle:
     """Do everything up to a started attempt. Blocks for as long as fetching and building take.
 
     :raises StageFailed: the attempt has failed, and nothing of it runs.
@@ -25,7 +23,7 @@ def travel(
     built, plan, given = s2_build.build(work, shop, chosen, tree)
     image = s3_push.push(work, shop, chosen, built=built, plan=plan, given=given)
     try:
-        return s4_execute.execute(work, shop, chosen, tree, image), chosen.runner
+        return s4_execute.execute(work, shop, chosen, tree, image)
     except Postponed as wait:
         wait.again = partial(s4_execute.execute, work, shop, chosen, tree, image, again=True)
         raise
