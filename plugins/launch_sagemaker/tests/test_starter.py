@@ -14,6 +14,7 @@ from launch_sagemaker.names import ATTEMPT, OWNER
 from launch_sagemaker.pace import Pace
 from launch_sagemaker.places import Job
 from launch_sagemaker.starter import SHORT, Starter
+from launch_sagemaker.stopper import Stopper
 from launch_sagemaker.store import Store
 from launch_sagemaker.testing.samples import OWNER as ME
 from launch_sagemaker.testing.samples import REGION, WITH_STORE, plan, secret
@@ -45,6 +46,7 @@ class ScriptedApi:
         self.described: Callable[[], Mapping[str, Any] | None] = lambda: {"TrainingJobArn": ARN}
         self.tagged: Mapping[str, str] = OURS
         self.asked: list[str] = []
+        self.stops: list[bool | Exception] = []
         self._paces = {name: Pace(per_second, burst=1, clock=clock) for name in ("looks", "control")}
         for pace in self._paces.values():
             pace.wait = lambda *_: True  # type: ignore[method-assign]
@@ -70,7 +72,10 @@ class ScriptedApi:
 
     def stop(self, job: Job) -> bool:
         self.asked.append("stop")
-        return self.described() is not None
+        answer = self.stops.pop(0) if self.stops else self.described() is not None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class ScriptedStore:
@@ -107,8 +112,16 @@ def at(per_second: float) -> Place:
     clock, store = Clock(), ScriptedStore()
     api = ScriptedApi(clock, per_second)
     account = cast("Account", type("Here", (), {"region": REGION}))
+    stopper = Stopper(cast("Api", api), clock=clock, sleep=clock.sleep)
     starter = Starter(
-        account, cast("Api", api), cast("Store", store), WITH_STORE, ME, clock=clock, sleep=clock.sleep
+        account,
+        cast("Api", api),
+        cast("Store", store),
+        stopper,
+        WITH_STORE,
+        owner=ME,
+        clock=clock,
+        sleep=clock.sleep,
     )
     return Place(clock, api, store, starter)
 
@@ -166,13 +179,56 @@ def test_after_a_lost_answer_nobody_says_that_nothing_was_started(place: Place) 
     assert place.api.asked.count("create") == 4
 
 
-def test_an_answer_that_stays_lost_leaves_what_the_job_may_need(place: Place) -> None:
-    """The successor looks for it by its name."""
-    place.api.answers = [LOST]
-    with pytest.raises(LaunchError, match="too late"):
+ENDED = {"TrainingJobArn": ARN, "TrainingJobStatus": "Stopped", "SecondaryStatus": "Stopped"}
+ENDS = {"TrainingJobArn": ARN, "TrainingJobStatus": "Stopping", "SecondaryStatus": "Stopping"}
+
+
+@pytest.mark.parametrize("last", [LOST, NO], ids=["too late", "refused"])
+def test_what_may_have_been_made_is_stopped_when_its_start_is_given_up(place: Place, last: Exception) -> None:
+    """The run is tried again, or has failed: nothing of it may train. Its end is waited for."""
+    place.api.answers = [LOST, LOST, last]
+    answers = iter([ENDS, ENDS, ENDED])
+    place.api.stops = [Throttled("slow down"), False, True]
+    place.api.described = lambda: next(answers)
+    with pytest.raises(LaunchError):
         place.start(plan(start_before=place.clock.now + 5.0))
 
-    assert len(place.store.there) == 1
+    assert place.api.asked.count("stop") == 3
+    assert place.api.asked.count("describe") == 3
+    assert place.store.there == set()
+
+
+def test_what_was_surely_not_made_is_not_asked_to_stop(place: Place) -> None:
+    place.api.answers = [NO]
+    with pytest.raises(LaunchError):
+        place.start()
+
+    assert place.api.asked == ["create"]
+
+
+def test_a_stop_that_cannot_be_asked_for_does_not_hide_why_it_was_given_up(place: Place) -> None:
+    """The sweep finds it by its tags."""
+    place.api.answers = [LOST, NO]
+    place.api.stops = [LOST]
+    with pytest.raises(LaunchError, match="cannot be assumed"):
+        place.start()
+
+
+def test_what_is_there_is_looked_at_until_it_can_be_seen_whose_it_is(place: Place) -> None:
+    """A throttled or unanswered look is no reason to give up what is paid for."""
+    seen = iter([Throttled("slow down"), LOST, None, {"TrainingJobArn": ARN}])
+
+    def described() -> Mapping[str, Any] | None:
+        answer = next(seen)
+        if isinstance(answer, Exception):
+            raise answer
+        return cast("Mapping[str, Any] | None", answer)
+
+    place.api.answers = [Exists("it is there")]
+    place.api.described = described
+    place.start()
+
+    assert place.api.asked == ["create", *["describe"] * 4]
 
 
 def test_a_name_that_is_taken_by_somebody_else(place: Place) -> None:
@@ -192,12 +248,12 @@ def test_nothing_is_started_too_late(place: Place) -> None:
 def test_what_was_made_too_late_is_stopped_as_soon_as_it_is_known(place: Place) -> None:
     made = plan(start_before=place.clock.now + 5.0)
     place.api.create = lambda *_: place.clock.sleep(6.0)  # type: ignore[method-assign]
-    known = iter([None, None, {"TrainingJobArn": ARN}])
-    place.api.described = lambda: next(known)
+    place.api.stops = [False, False, True]
+    place.api.described = lambda: ENDED
     with pytest.raises(LaunchError, match="too late"):
         place.start(made)
 
-    assert place.api.asked == ["stop"] * 3
+    assert place.api.asked == ["stop"] * 3 + ["describe"]
 
 
 def test_nobody_is_found_only_after_a_while(place: Place) -> None:
@@ -218,3 +274,26 @@ def test_what_is_somebody_elses_is_not_found(place: Place) -> None:
     place.api.tagged = {}
 
     assert place.starter.find(plan().attempt_id) is None
+
+
+def test_what_was_stopped_before_anybody_had_its_handle_is_not_found(place: Place) -> None:
+    """Its start was given up, and the run is to be tried again. What is about to end is waited for."""
+    answers = iter([ENDS, ENDS, ENDED])
+    place.api.described = lambda: next(answers)
+
+    assert place.starter.find(plan().attempt_id) is None
+
+
+def test_what_its_time_has_ended_is_found(place: Place) -> None:
+    place.api.described = lambda: {**ENDED, "SecondaryStatus": "MaxRuntimeExceeded"}
+
+    assert place.starter.find(plan().attempt_id) is not None
+
+
+def test_throttled_nobody_says_that_there_is_none(place: Place) -> None:
+    def throttled() -> Mapping[str, Any]:
+        raise Throttled("slow down")
+
+    place.api.described = throttled
+    with pytest.raises(LaunchError, match="throttles"):
+        place.starter.find(plan().attempt_id)

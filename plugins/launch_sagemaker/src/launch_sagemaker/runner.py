@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from launch_sagemaker import shapes
-from launch_sagemaker.api import Api, Throttled
+from launch_sagemaker.api import Api
 from launch_sagemaker.events import Events
 from launch_sagemaker.logs import Logs
 from launch_sagemaker.names import job_name
@@ -16,6 +15,7 @@ from launch_sagemaker.observer import Observer
 from launch_sagemaker.places import Job, handle_of, job_of
 from launch_sagemaker.settings import Settings
 from launch_sagemaker.starter import Starter
+from launch_sagemaker.stopper import Stopper
 from launch_sagemaker.store import Store
 from launch_sagemaker.tags import MAX_VALUE, tag_text
 from launchcore.plugin import (
@@ -33,10 +33,8 @@ from launchcore.plugin import (
 if TYPE_CHECKING:
     from launch_aws.environment import AwsEnvironment
 
-AGAIN: Final = 1.0
-"""Seconds between two tries to stop what is not known yet."""
-TRIES: Final = 3
-"""How often a stop is tried again at once when SageMaker throttles; the core repeats it later."""
+UNSEEN: Final = 8.0
+"""Seconds for which a cancel waits until a job that nobody has seen is known; the core repeats it later."""
 
 
 def make_runner(settings: Settings, site: Site, environment: AwsEnvironment) -> SageMakerRunner:
@@ -57,7 +55,8 @@ class SageMakerRunner:
         self._store = Store(account, settings, site.owner)
         self._observer = Observer(self._api, settings)
         self._logs = Logs(account, settings, self._observer.sight)
-        self._starter = Starter(account, self._api, self._store, settings, site.owner)
+        self._stopper = Stopper(self._api)
+        self._starter = Starter(account, self._api, self._store, self._stopper, settings, owner=site.owner)
 
     def __repr__(self) -> str:
         return f"SageMakerRunner(owner={self._owner})"
@@ -113,7 +112,9 @@ class SageMakerRunner:
         """SageMaker itself says how long a run may take to end: 120 seconds, whatever ``grace`` is."""
         job = job_of(handle)
         if job is not None and not self._is_over(job):
-            self._stop(job)
+            # What was just made may be unknown for seconds, and would go on.
+            unseen = self._observer.sight(job.attempt_id) is None
+            self._stopper.stop(job, seconds=UNSEEN if unseen else 0.0)
             self._observer.hurry(job.attempt_id)
 
     def cleanup(self, handle: RunHandle) -> None:
@@ -121,7 +122,7 @@ class SageMakerRunner:
         if job is None:
             return
         if not self._is_over(job):
-            self._stopped(job)
+            self._stopper.stop(job)
         if job.bundle is not None:
             self._store.remove(job.bundle)
         self._observer.forget(job.attempt_id)
@@ -154,22 +155,3 @@ class SageMakerRunner:
     def _is_over(self, job: Job) -> bool:
         sight = self._observer.sight(job.attempt_id)
         return sight is not None and sight.status.phase.final
-
-    def _stop(self, job: Job) -> None:
-        """What was just made may be unknown for seconds, and would go on."""
-        until = time.monotonic() + self._settings.appear_seconds
-        while not self._stopped(job) and self._observer.sight(job.attempt_id) is None:
-            if time.monotonic() >= until:
-                return
-            time.sleep(AGAIN)
-
-    def _stopped(self, job: Job) -> bool:
-        """False: SageMaker knows no such job."""
-        control = self._api.control(job.region)
-        for _ in range(TRIES):
-            control.wait()
-            try:
-                return self._api.stop(job)
-            except Throttled:
-                continue
-        raise LaunchError(f"cannot stop {job.name} now: SageMaker throttles us", retryable=True)
