@@ -297,3 +297,13 @@ def test_throttled_nobody_says_that_there_is_none(place: Place) -> None:
     place.api.described = throttled
     with pytest.raises(LaunchError, match="throttles"):
         place.starter.find(plan().attempt_id)
+
+
+def test_who_may_not_look_is_told_so(place: Place) -> None:
+    def denied() -> Mapping[str, Any]:
+        raise LaunchError("sagemaker:DescribeTrainingJob is not allowed", reason=Reason.CONFIG_ERROR)
+
+    place.api.answers = [Exists("it is there")]
+    place.api.described = denied
+    with pytest.raises(LaunchError, match="not allowed"):
+        place.start()

@@ -182,14 +182,15 @@ class Starter:
         return ours
 
     def _seen_as_ours(self, job: Job) -> bool | None:
-        """``None``: it cannot be seen now."""
+        """``None``: it cannot be seen now. :raises LaunchError: nor will it be: somebody has to mend that."""
         try:
             found = self._look(job)
             return None if found is None else self._is_ours(job, found)
         except Throttled:
             return None
         except LaunchError as error:
-            log.info("%s is there, and cannot be looked at now: %s", job.name, error)
+            if not error.retryable:
+                raise
             return None
 
     def _undo(self, job: Job) -> None:
