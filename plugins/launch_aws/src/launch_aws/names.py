@@ -15,6 +15,7 @@ PUBLIC_REGION: Final = "us-east-1"
 """Where the API of public registries is, whoever asks from wherever."""
 
 ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
+ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 REGION: Final = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,16})*-[0-9]{1,2}", re.ASCII)
 REPOSITORY: Final = re.compile(
     r"(?=.{2,256}\Z)[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*",

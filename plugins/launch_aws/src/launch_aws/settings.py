@@ -12,7 +12,6 @@ import attrs
 from launch_aws import names
 from launchcore.plugin import Json, setting
 
-_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _SESSION: Final = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?(?::[0-9]{1,5})?", re.ASCII)
 _KMS: Final = re.compile(r"(?:arn:aws[a-z-]*:kms:\S+|alias/[\w/-]+|[0-9a-f-]{36}|mrk-[0-9a-f]+)", re.ASCII)
@@ -68,7 +67,7 @@ class AccountSettings:
     role_arn: str | None = setting(
         "A role to work as; it is assumed with the credentials of the profile or chain.",
         default=None,
-        validator=_like(_ROLE, "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"),
+        validator=_like(names.ROLE, "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"),
     )
     external_id: str | None = setting("The external ID that the role's owner asks for.", default=None)
     session_name: str = setting(
@@ -106,7 +105,7 @@ class AccountSettings:
     run_role_arn: str | None = setting(
         "The role whose credentials those runs get, instead of the agent's own.",
         default=None,
-        validator=_like(_ROLE, "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"),
+        validator=_like(names.ROLE, "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME"),
     )
     connect_seconds: float = setting(
         "Seconds until a connection counts as failed.", default=5.0, validator=_positive

@@ -6,10 +6,10 @@ import re
 from typing import Any, Final, Literal
 
 import attrs
+from launch_aws.names import ROLE
 
 from launchcore.plugin import Json, setting
 
-_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _S3: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[\w!.*'()/=@:+,-]*)?", re.ASCII)
 
 
@@ -19,7 +19,7 @@ def _positive(_: Any, attribute: Any, value: Any) -> None:
 
 
 def _role(_: Any, attribute: Any, value: Any) -> None:
-    if value is not None and not _ROLE.fullmatch(value):
+    if value is not None and not ROLE.fullmatch(value):
         raise ValueError(f"'{attribute.name}' must be the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME")
 
 

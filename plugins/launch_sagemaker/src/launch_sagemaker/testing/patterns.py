@@ -1,4 +1,7 @@
-"""The patterns of AWS's service models are Java's; here they are Python's. Pure."""
+"""The patterns of AWS's service models are Java's; here they are Python's. Pure.
+
+A reading of its own: the runner's requests are not judged by the runner's reading.
+"""
 
 from __future__ import annotations
 
